@@ -1,0 +1,22 @@
+"""Shared by every test: without a GPU the Triton kernels run in Triton's interpreter, and torch keeps to one thread."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # read when a kernel module is first imported
+
+import pytest  # noqa: E402
+
+torch.set_num_threads(1)  # tests run beside the compilers and the reward pool
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not torch.cuda.is_available():
+        skip = pytest.mark.skip(reason="needs a CUDA device (scripts/gpu_check runs it)")
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(skip)
