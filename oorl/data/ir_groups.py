@@ -1,4 +1,4 @@
-"""IR groups, schema ``oorl.ir_group/1``: one source function, LLVM IRs equivalent to it (winners) and IRs that are not (losers)."""
+"""IR groups, schema ``oorl.ir_group/1``: a source function, LLVM IRs equivalent to it (winners), and ones that are not."""
 
 from __future__ import annotations
 

@@ -26,9 +26,13 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict]]:
                 try:
                     row = json.loads(line)
                 except (ValueError, RecursionError) as err:
-                    raise UserError(f"{path}:{number}: not valid JSON ({err}); every line must be one JSON object") from err
+                    raise UserError(
+                        f"{path}:{number}: not valid JSON ({err}); every line must be one JSON object"
+                    ) from err
                 if not isinstance(row, dict):
-                    raise UserError(f"{path}:{number}: a {type(row).__name__}, not a JSON object; every line must be one")
+                    raise UserError(
+                        f"{path}:{number}: a {type(row).__name__}, not a JSON object; every line must be one"
+                    )
                 yield number, row
         except UnicodeDecodeError as err:
             raise UserError(f"{path}:{number + 1}: not UTF-8 ({err.reason}); save the file as UTF-8") from err

@@ -1,7 +1,7 @@
 """Translation problems, schema ``oorl.translation/1``: a source program, a target declaration, and unit tests.
 
-A call test is ``{"args": [...], "returns": value}`` or ``{"args": [...], "accept": [value, ...]}``; a stdin test is ``{"stdin": text,
-"stdout": text}``.
+A call test is ``{"args": [...], "returns": value}`` or ``{"args": [...], "accept": [value, ...]}``;
+a stdin test is ``{"stdin": text, "stdout": text}``.
 """
 
 from __future__ import annotations
@@ -65,10 +65,13 @@ class Problem:
 
 
 def problem_from_json(row: dict) -> Problem:
-    """Build a Problem from one row; ValueError reads ``field: reason``. Checks structure, not whether the tests are sensible."""
+    """Build a Problem from one row; ValueError reads ``field: reason``. Checks structure; see ``validate_tests``."""
     if row.get("schema", SCHEMA) != SCHEMA:
         raise ValueError(f"schema: {row['schema']!r} is not {SCHEMA!r}")
-    text = {name: _text(row, name) for name in ("task_id", "source_lang", "source_code", "target_lang", "target_decl", "entry", "mode")}
+    text = {
+        name: _text(row, name)
+        for name in ("task_id", "source_lang", "source_code", "target_lang", "target_decl", "entry", "mode")
+    }
     if text["mode"] not in ("call", "stdin"):
         raise ValueError(f"mode: {text['mode']!r} is neither 'call' nor 'stdin'")
     signature = None
@@ -111,7 +114,9 @@ def read_problems(path: str | Path) -> list[Problem]:
         except ValueError as err:
             raise UserError(f"{path}:{number}: {err}") from err
         if problem.task_id in seen:
-            raise UserError(f"{path}:{number}: task_id: {problem.task_id!r} was used on line {seen[problem.task_id]}; ids must be unique")
+            raise UserError(
+                f"{path}:{number}: task_id: {problem.task_id!r} stands on line {seen[problem.task_id]} too; make it unique"
+            )
         seen[problem.task_id] = number
         problems.append(problem)
     if not problems:
@@ -133,7 +138,9 @@ def _text(row: dict, name: str) -> str:
 
 def _comparator(value: Any) -> dict:
     if not isinstance(value, dict) or value.get("kind") not in ("exact", "float"):
-        raise ValueError(f'comparator: expected {{"kind": "exact"}} or {{"kind": "float", "rel": ..., "abs": ...}}, found {value!r}')
+        raise ValueError(
+            f'comparator: expected {{"kind": "exact"}} or {{"kind": "float", "rel": ..., "abs": ...}}, found {value!r}'
+        )
     return value
 
 
