@@ -1,0 +1,141 @@
+"""``oorl doctor``: what this machine can do, what is missing, and how to get it."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from oorl import __version__
+from oorl.errors import UserError
+from oorl.reward.jail import Confinement, detect_confinement
+from oorl.reward.languages import LANGUAGES, missing_toolchain, toolchain_version
+from oorl.reward.slots import default_cache_dir
+
+Row = tuple[str, ...]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """``oorl doctor`` has no arguments of its own."""
+    parser.epilog = (
+        "Exit status: 0 when something can be done here, 1 when there is neither torch nor a language to run."
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the tables."""
+    devices, torch_works = device_rows()
+    toolchains, usable = toolchain_rows()
+    print(f"oorl-kernels {__version__}, Python {platform.python_version()}, {platform.system()} {platform.release()}\n")
+    _print_table("Devices and kernels", devices)
+    _print_table(f"Languages the reward pool can run ({usable} of {len(LANGUAGES)})", toolchains)
+    _print_table("Isolation of untrusted programs", isolation_rows())
+    return 0 if torch_works or usable else 1
+
+
+def device_rows() -> tuple[list[Row], bool]:
+    """Processors, accelerators and the kernels' back end; torch is imported only here, and only when installed."""
+    memory_gb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    rows: list[Row] = [
+        ("CPU", f"{len(os.sched_getaffinity(0))} cores, {memory_gb:.0f} GB of memory, {platform.machine()}")
+    ]
+    if importlib.util.find_spec("torch") is None:
+        return [*rows, ("torch", "not installed: training and evaluation need it (pip install torch)")], False
+    import torch
+
+    rows.append(("torch", torch.__version__))
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            facts = torch.cuda.get_device_properties(index)
+            rows.append(
+                (f"GPU {index}", f"{facts.name}, sm_{facts.major}{facts.minor}, {facts.total_memory / 2**30:.0f} GB")
+            )
+    else:
+        rows.append(("GPU", "none that torch can use; everything runs on the CPU, slowly"))
+    return [*rows, *_kernel_rows()], True
+
+
+def _kernel_rows() -> list[Row]:
+    """What ``python -m oorl_kernels.info`` says, in a process of its own: it may try out kernels."""
+    if importlib.util.find_spec("oorl_kernels") is None:
+        return [("kernels", "oorl_kernels is not importable; install the package, or put kernels/ on PYTHONPATH")]
+    asked = subprocess.run([sys.executable, "-m", "oorl_kernels.info"], capture_output=True, text=True)
+    if asked.returncode != 0:
+        return [("kernels", f"oorl_kernels.info failed: {(asked.stderr.strip().splitlines() or ['no output'])[-1]}")]
+    return [("kernels" if number == 0 else "", line) for number, line in enumerate(asked.stdout.rstrip().splitlines())]
+
+
+def toolchain_rows() -> tuple[list[Row], int]:
+    """One row a language: its toolchain's version, or what is missing and the package that brings it."""
+    rows, usable = [], 0
+    for language in LANGUAGES.values():
+        absent = missing_toolchain(language.id)
+        usable += absent is None
+        rows.append((language.display_name, "missing" if absent else "ok", absent or toolchain_version(language.id)))
+    return rows, usable
+
+
+def isolation_rows() -> list[Row]:
+    """The level the reward pool reaches here, and layer by layer what that stops."""
+    try:
+        facts = detect_confinement()
+    except UserError as err:
+        return [("launcher", "broken", str(err))]
+    return [
+        ("level", facts.level, _advice(facts)),
+        ("launcher", "native" if facts.native else "python", facts.command[0] if facts.native else _BUILD_ADVICE),
+        (
+            "limits",
+            "yes" if facts.process_tree else "partly: no /proc/*/children",
+            "CPU, wall and memory of the whole process tree, processes, files, output; clean environment, "
+            "no inherited descriptors, no new privileges, no process left behind",
+        ),
+        (
+            "own user",
+            _word(facts.own_user),
+            "a user per slot: no signals to, and no reading of, what belongs to you or to another slot"
+            if facts.own_user
+            else _USER_ADVICE,
+        ),
+        (
+            "namespaces",
+            _word(facts.namespaces),
+            "no network, no other processes in sight, read-only files, a bounded scratch file system that vanishes"
+            if facts.namespaces
+            else _NAMESPACE_ADVICE,
+        ),
+        ("not stopped", "-", "reading files that everybody may read; attacks on the kernel (docs/reward-pool.md)"),
+        ("cache", "-", str(default_cache_dir())),
+    ]
+
+
+_BUILD_ADVICE = "oorl-jail is not built: install g++ and cmake and reinstall, or build it with cmake and set OORL_JAIL"
+_USER_ADVICE = (
+    "needs root: programs run as you, and can signal your processes and read your files unless namespaces hide them"
+)
+_NAMESPACE_ADVICE = (
+    "needs oorl-jail and root, or a kernel that lets users make namespaces: programs have the network and see processes"
+)
+
+
+def _advice(facts: Confinement) -> str:
+    if facts.level == "full":
+        return "everything this pool can do"
+    return "run code of a model you do not trust only inside a container or a virtual machine"
+
+
+def _word(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _print_table(title: str, rows: Sequence[Row]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    print(title)
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        print("  " + "  ".join([*cells, row[-1]]))
+    print()

@@ -1,0 +1,186 @@
+"""``oorl score``: completions against their problems' unit tests, a verdict line each, in input order."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from oorl.data.jsonl import read_jsonl
+from oorl.data.problems import Problem, read_problems
+from oorl.errors import UserError
+from oorl.reward.jail import LEVELS
+from oorl.reward.jobs import RULES, Job, PoolConfig, Result
+from oorl.reward.pool import RewardPool
+
+NO_DEADLINE_S = 1e7  # every job has a deadline of its own; the whole file has none
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One line of the completions file."""
+
+    task_id: str
+    sample_id: Any
+    completion: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``oorl score``."""
+    parser.add_argument(
+        "problems", metavar="PROBLEMS.jsonl", help="problems with their tests (schema oorl.translation/1)"
+    )
+    parser.add_argument("completions", metavar="COMPLETIONS.jsonl", help='lines {"task_id", "sample_id", "completion"}')
+    parser.add_argument(
+        "--out", required=True, metavar="VERDICTS.jsonl", help="where the verdicts go, a line each, in input order"
+    )
+    parser.add_argument(
+        "--extract",
+        choices=RULES,
+        default="evaluate",
+        help="where the program is: the last closed matching fence (evaluate, the default), the only fence (train), "
+        "or all of it (none)",
+    )
+    parser.add_argument(
+        "--all-tests", action="store_true", help="run every test; otherwise the first failed one decides"
+    )
+    parser.add_argument(
+        "--slots", type=int, default=0, metavar="N", help="programs at a time (0, the default: chosen from the cores)"
+    )
+    parser.add_argument(
+        "--minimum-isolation", choices=LEVELS, default="limits", help="refuse to run below this level (see oorl doctor)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score everything; an interrupted run leaves whole lines that the same command continues from."""
+    problems = {problem.task_id: problem for problem in read_problems(args.problems)}
+    completions = read_completions(args.completions, problems, args.problems)
+    out = Path(args.out)
+    partial = out.with_name(f"{out.name}.{_fingerprint(args)}.incomplete")
+    finished = _count_finished(partial, completions)
+    if finished:
+        print(f"continuing after {finished} of {len(completions)} lines in {partial}", file=sys.stderr)
+    config = PoolConfig(
+        slots=args.slots,
+        early_stop=not args.all_tests,
+        minimum_isolation=args.minimum_isolation,
+        hidden_paths=tuple(os.path.realpath(path) for path in (args.problems, out, partial)),
+    )
+    verdicts = (
+        Counter(json.loads(line)["verdict"] for line in partial.read_text(encoding="utf-8").splitlines())
+        if finished
+        else Counter()
+    )
+    with _open_for_append(partial) as handle, RewardPool(config) as pool:
+        jobs = [
+            Job(str(index), problems[row.task_id], row.completion, args.extract)
+            for index, row in enumerate(completions[finished:], finished)
+        ]
+        for result in _in_order(pool, jobs, finished, len(completions)):
+            verdicts[result.verdict] += 1
+            row = completions[int(result.job_id)]
+            handle.write(json.dumps(verdict_line(row, result), ensure_ascii=True, separators=(",", ":")) + "\n")
+            handle.flush()
+    os.replace(partial, out)
+    print(_summary(verdicts, out))
+    return 0
+
+
+def read_completions(path: str, problems: dict[str, Problem], problems_path: str) -> list[Completion]:
+    """All lines of a completions file; UserError names file, line and field."""
+    rows = []
+    for number, row in read_jsonl(path):
+        for name, kinds in (("task_id", str), ("sample_id", (str, int)), ("completion", str)):
+            if not isinstance(row.get(name), kinds):
+                kind = "text" if kinds is str else "text or a number"
+                raise UserError(f"{path}:{number}: {name}: expected {kind}, found {row.get(name)!r}"[:400])
+        if row["task_id"] not in problems:
+            raise UserError(f"{path}:{number}: task_id: {row['task_id']!r} stands in no line of {problems_path}")
+        rows.append(Completion(row["task_id"], row["sample_id"], row["completion"]))
+    if not rows:
+        raise UserError(
+            f'{path}: holds no completions; it needs at least one line {{"task_id", "sample_id", "completion"}}'
+        )
+    return rows
+
+
+def verdict_line(row: Completion, result: Result) -> dict[str, Any]:
+    """The output line of one completion."""
+    return {
+        "task_id": row.task_id,
+        "sample_id": row.sample_id,
+        "verdict": str(result.verdict),
+        "reward": None if result.reward is None else int(result.reward),
+        "passed": result.passed,
+        "total": result.total,
+        "tests": [str(verdict) for verdict in result.tests],
+        "cpu_s": result.cpu_s,
+        "wall_s": result.wall_s,
+        "detail": result.detail,
+    }
+
+
+def _in_order(pool: RewardPool, jobs: list[Job], finished: int, total: int) -> Iterator[Result]:
+    """Results in submission order, each as soon as those before it are there; the bar counts what has been judged."""
+    try:
+        from tqdm import tqdm
+    except ModuleNotFoundError as err:
+        raise UserError("oorl score needs tqdm; install this package with its extra: pip install '.[train]'") from err
+    waiting: dict[int, Result] = {}
+    following = finished
+    with tqdm(total=total, initial=finished, unit="program", desc="score", dynamic_ncols=True) as bar:
+        for result in pool.as_completed(pool.submit(jobs), NO_DEADLINE_S):
+            bar.update()
+            waiting[int(result.job_id)] = result
+            while following in waiting:
+                yield waiting.pop(following)
+                following += 1
+
+
+def _fingerprint(args: argparse.Namespace) -> str:
+    """Names the partial file after what it is made of: other inputs or options never continue it."""
+    digest = hashlib.sha256(f"{args.extract} {args.all_tests}".encode())
+    for path in (args.problems, args.completions):
+        digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
+    return digest.hexdigest()[:12]
+
+
+def _count_finished(partial: Path, completions: list[Completion]) -> int:
+    """How many whole lines an interrupted run left; a torn last line is cut off."""
+    try:
+        data = partial.read_bytes()
+    except FileNotFoundError:
+        return 0
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        os.truncate(partial, len(whole))
+    lines = [json.loads(line) for line in whole.splitlines()]
+    expected = [(row.task_id, row.sample_id) for row in completions[: len(lines)]]
+    if [(line["task_id"], line["sample_id"]) for line in lines] != expected:
+        raise UserError(
+            f"{partial}: its lines do not follow the completions; remove the file and run the command again"
+        )
+    return len(lines)
+
+
+def _open_for_append(partial: Path) -> IO[str]:
+    try:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        return partial.open("a", encoding="utf-8")
+    except OSError as err:
+        raise UserError(f"cannot write {partial}: {err.strerror}; choose another --out") from err
+
+
+def _summary(verdicts: Counter, out: Path) -> str:
+    counts = ", ".join(f"{name} {count}" for name, count in verdicts.most_common())
+    judged = sum(count for name, count in verdicts.items() if name not in ("INFRA", "INVALID_TASK"))
+    share = f"{verdicts['PASS'] / judged:.1%} of {judged} judged pass" if judged else "none could be judged"
+    return f"{out}: {share} ({counts})"

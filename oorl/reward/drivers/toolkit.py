@@ -1,0 +1,132 @@
+"""What drivers need once per toolchain: bytecode, the precompiled header, the C++ runner, the Java archive.
+
+Everything is made from this package's own text, outside the sandbox, into a directory named by the content and the
+toolchain's version, and appears there whole by a rename: several processes may share a cache directory. Programs read
+it and never write it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import py_compile
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+
+from oorl.errors import UserError
+from oorl.reward.drivers.c_family import CALL_FLAGS, STDIN_FLAGS
+from oorl.reward.languages import ENVIRONMENT, LANGUAGES, find_tool, toolchain_version
+
+_SCRIPTS = {
+    "php": "php_driver.php",
+    "javascript": "javascript_driver.js",
+    "bash": "bash_driver.sh",
+    "python": "python_driver.py",
+}
+
+
+class Toolkit:
+    """The precompiled parts under ``cache_dir``, each made when first asked for. Thread-safe."""
+
+    def __init__(self, cache_dir: Path) -> None:
+        self.cache_dir = cache_dir.resolve()
+        self.cache_dir.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+
+    def driver(self, language_id: str) -> Path:
+        """The driver of an interpreted language; Python's as bytecode, which starts sooner."""
+        name = _SCRIPTS[language_id]
+        if language_id != "python":
+            return self._made(language_id, (name,), "", lambda scratch: None) / name
+        magic = importlib.util.MAGIC_NUMBER.hex()
+        return (
+            self._made(language_id, (name,), magic, lambda scratch: _to_bytecode(scratch / name)) / "python_driver.pyc"
+        )
+
+    def cpp_runner(self) -> Path:
+        """The program that loads a compiled C or C++ program and calls it."""
+        flags = ("-std=c++17", "-O2", "-w", "-rdynamic")
+
+        def make(scratch: Path) -> None:
+            _run((find_tool("g++"), *flags, "cpp_runner.cpp", "-o", "cpp_runner", "-ldl"), scratch)
+
+        return (
+            self._made("runner", ("cpp_call.hpp", "cpp_runner.cpp"), toolchain_version("cpp") + str(flags), make)
+            / "cpp_runner"
+        )
+
+    def cpp_header(self, kind: str) -> Path:
+        """A precompiled header, by the name of its text: ``everyday`` or ``all`` for calls, ``stdin`` for programs."""
+        flags = (*LANGUAGES["cpp"].compile_flags, *(STDIN_FLAGS if kind == "stdin" else CALL_FLAGS))
+        text = {"everyday": "", "all": "#define OORL_ALL_HEADERS\n"}
+
+        def make(scratch: Path) -> None:
+            header = scratch / "cpp_call.hpp"
+            header.write_text("#include <bits/stdc++.h>\n" if kind == "stdin" else text[kind] + header.read_text())
+            _run((find_tool("g++"), *flags, "-x", "c++-header", "cpp_call.hpp", "-o", "cpp_call.hpp.gch"), scratch)
+
+        return (
+            self._made(f"header-{kind}", ("cpp_call.hpp",), toolchain_version("cpp") + str(flags), make)
+            / "cpp_call.hpp"
+        )
+
+    def java(self) -> tuple[str, Path]:
+        """The ``java`` beside ``javac``, and the jar with the driver and the compile server."""
+        tools = Path(find_tool("javac")).resolve().parent
+        sources = ("JavaDriver.java", "JavacServer.java")
+
+        def make(scratch: Path) -> None:
+            _run((str(tools / "javac"), "-XDstringConcat=inline", "-nowarn", "-d", "classes", *sources), scratch)
+            _run((str(tools / "jar"), "--create", "--file", "driver.jar", "-C", "classes", "oorl"), scratch)
+            shutil.rmtree(scratch / "classes")
+
+        version = toolchain_version("java") + str(tools)
+        return str(tools / "java"), self._made("java", sources, version, make) / "driver.jar"
+
+    def _made(self, name: str, sources: Sequence[str], version: str, make: Callable[[Path], None]) -> Path:
+        """The directory of a part: found, or made from ``sources`` in a scratch directory and renamed into place."""
+        package = resources.files("oorl.reward.drivers")
+        texts = {source: package.joinpath(source).read_bytes() for source in sources}
+        tag = hashlib.sha256(b"\0".join([version.encode(), *texts.values()])).hexdigest()[:16]
+        place = self.cache_dir / f"{name}-{tag}"
+        with self._lock:
+            if place.is_dir():
+                return place
+            with tempfile.TemporaryDirectory(dir=self.cache_dir) as parent:
+                scratch = Path(parent) / name
+                scratch.mkdir(mode=0o755)
+                for source, text in texts.items():
+                    (scratch / source).write_bytes(text)
+                make(scratch)
+                _open_to_all(scratch)
+                try:
+                    os.rename(scratch, place)
+                except OSError:
+                    if not place.is_dir():  # otherwise another process was first, with the same content
+                        raise
+        return place
+
+
+def _open_to_all(directory: Path) -> None:
+    """Programs run as other users, whatever this process's umask is."""
+    for path in (directory, *directory.rglob("*")):
+        path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
+
+
+def _to_bytecode(source: Path) -> None:
+    py_compile.compile(str(source), str(source.with_suffix(".pyc")), source.name, doraise=True)
+
+
+def _run(argv: Sequence[str], directory: Path) -> None:
+    done = subprocess.run(argv, cwd=directory, env=dict(ENVIRONMENT), stdin=subprocess.DEVNULL, capture_output=True)
+    if done.returncode != 0:
+        words = done.stderr.decode("utf-8", "replace").strip()[:500]
+        raise UserError(
+            f"{argv[0]} cannot prepare the reward pool in {directory}: {words or 'no output'}; mend the toolchain"
+        )

@@ -1,0 +1,323 @@
+"""Starting a program confined: the Python face of ``oorl-jail``, and of the Python launcher that stands in for it.
+
+Both launchers take the same command line and write the same report. What they can do beyond limits depends on the
+machine; the levels are
+
+``limits``      limits, clean environment, closed descriptors, no new privileges, nothing left behind
+``uid``         and an unprivileged user of its own for every slot (needs root)
+``namespaces``  limits, and private process, IPC, mount and network namespaces; the machine's files are read-only
+``full``        all of these
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from signal import SIGKILL, SIGTERM
+from time import monotonic
+
+from oorl.errors import UserError
+from oorl.reward.slots import Slot, make_scratch, remove_leftovers
+
+LEVELS = ("limits", "uid", "namespaces", "full")
+PYTHON_LAUNCHER = Path(__file__).with_name("python_launcher.py")
+
+
+@dataclass(frozen=True)
+class RunLimits:
+    """What one run may use, over its whole process tree where nothing else is said; 0 means no limit."""
+
+    cpu_s: float = 10.0
+    wall_s: float = 32.0
+    memory_mb: int = 1024  # resident memory, sampled every 20 ms
+    address_space_mb: int = 0  # of each process (RLIMIT_AS)
+    data_mb: int = 0  # of each process (RLIMIT_DATA)
+    stack_mb: int = 64
+    file_mb: int = 64  # largest file
+    scratch_mb: int = 128  # all files together, where the scratch directory is a file system of its own
+    processes: int = 64  # processes and threads
+    open_files: int = 256
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """Which launcher there is and what it can do here."""
+
+    command: tuple[str, ...]
+    native: bool
+    own_user: bool
+    namespaces: bool
+    user_namespace: bool
+    process_tree: bool  # /proc tells a process's children: memory and processes of the whole tree can be watched
+
+    @property
+    def level(self) -> str:
+        return LEVELS[2 * self.namespaces + self.own_user]
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a run ended. ``killed``: the limit that ended it ("cpu", "wall", "memory", "processes"), "asked", or ""."""
+
+    exit_code: int = -1
+    signal: int = 0
+    killed: str = ""
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    peak_mb: float = 0.0
+    error: str = ""  # why the program could not be started
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A finished run with what it printed; ``truncated`` when either stream passed the cap, which also ends the run."""
+
+    report: Report
+    stdout: bytes
+    stderr: bytes
+    truncated: bool
+
+
+def find_native_launcher() -> str | None:
+    """``OORL_JAIL``, else ``oorl-jail`` beside this interpreter, else on PATH; None when there is none."""
+    asked = os.environ.get("OORL_JAIL")
+    if asked:
+        if not os.access(asked, os.X_OK):
+            raise UserError(
+                f"OORL_JAIL: {asked} is no executable file; give the path of a built oorl-jail, or unset the variable"
+            )
+        return os.path.abspath(asked)
+    beside = Path(sys.executable).with_name("oorl-jail")
+    return str(beside) if os.access(beside, os.X_OK) else shutil.which("oorl-jail")
+
+
+def detect_confinement(launcher: str = "auto") -> Confinement:
+    """Probe the machine. ``launcher`` is "auto", "native" (UserError when not built) or "python"."""
+    native = None if launcher == "python" else find_native_launcher()
+    if launcher == "native" and native is None:
+        raise UserError(
+            "oorl-jail is not built; run `cmake -S . -B build/native && cmake --build build/native`, "
+            "then set OORL_JAIL=build/native/oorl-jail"
+        )
+    command = (native,) if native else (sys.executable, "-I", "-S", str(PYTHON_LAUNCHER))
+    asked = subprocess.run([*command, "--probe"], capture_output=True, text=True, timeout=60)
+    try:
+        facts = json.loads(asked.stdout)
+    except ValueError as err:
+        raise UserError(
+            f"{command[0]} --probe failed: {asked.stderr.strip() or 'no output'}; build oorl-jail again"
+        ) from err
+    del facts["root"]
+    return Confinement(command, native is not None, **facts)
+
+
+class Running:
+    """A started program: its pipes, and how to end it (``stop``: the launcher reports; ``kill``: it cannot)."""
+
+    def __init__(self, process: subprocess.Popen, status_fd: int, launcher: Launcher):
+        self.process, self.status_fd, self.launcher = process, status_fd, launcher
+        self.pipes = [pipe for pipe in (process.stdin, process.stdout, process.stderr) if pipe is not None]
+        self.stdin, self.stdout, *rest = (pipe.fileno() for pipe in self.pipes)
+        self.stderr = rest[0] if rest else -1
+        self.report: Report | None = None
+
+    def stop(self) -> None:
+        if self.process.returncode is None:
+            self.process.send_signal(SIGTERM)
+
+    def kill(self) -> None:
+        if self.process.returncode is None:
+            self.process.send_signal(SIGKILL)
+
+    def wait(self, timeout_s: float = 10.0) -> Report:
+        """The launcher's report, once nothing of the program is left; kills the launcher after ``timeout_s``."""
+        if self.report is None:
+            text = self._read_status(timeout_s)
+            if not text:
+                self.kill()
+            self.process.wait()
+            self.report = _parse_report(text, self.process.returncode)
+            self.close()
+            self.launcher.clean_up()
+        return self.report
+
+    def close(self) -> None:
+        """Close the pipes that are still open."""
+        for pipe in self.pipes:
+            try:
+                pipe.close()
+            except OSError:  # unsent input of a program that is gone
+                pass
+        if self.status_fd >= 0:
+            os.close(self.status_fd)
+            self.status_fd = -1
+
+    def _read_status(self, timeout_s: float) -> bytes:
+        poller = select.poll()
+        poller.register(self.status_fd, select.POLLIN)
+        deadline, text = monotonic() + timeout_s, b""
+        while not text.endswith(b"\n") and poller.poll(max(0.0, deadline - monotonic()) * 1000):
+            part = os.read(self.status_fd, 4096)
+            if not part:
+                break
+            text += part
+        return text
+
+
+@dataclass
+class Launcher:
+    """Starts programs in one slot. ``hidden``: files and directories they must not see (where namespaces allow)."""
+
+    confinement: Confinement
+    slot: Slot
+    hidden: tuple[str, ...] = ()
+    _cleaned: bool = field(default=True, repr=False)
+
+    def start(
+        self,
+        argv: Sequence[str],
+        limits: RunLimits,
+        cwd: str | Path | None = None,
+        env: Mapping[str, str] | None = None,
+        writable: Sequence[str | Path] = (),
+        discard_stderr: bool = False,
+    ) -> Running:
+        """Start ``argv`` (an absolute path first) with three pipes; ``cwd`` None is the slot's scratch directory.
+
+        ``env`` is the whole environment; HOME and TMPDIR are the scratch directory unless it says otherwise.
+        ``writable`` are directories beyond it that the program may change; their owner is the caller's concern.
+        """
+        status_read, status_write = os.pipe()
+        try:
+            process = subprocess.Popen(
+                [
+                    *self.confinement.command,
+                    *self._options(limits, cwd, env or {}, writable),
+                    "--status-fd",
+                    str(status_write),
+                    "--",
+                    *argv,
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL if discard_stderr else subprocess.PIPE,
+                bufsize=0,
+                pass_fds=(status_write,),
+                start_new_session=True,
+                env={},
+            )
+        except BaseException:
+            os.close(status_read)
+            raise
+        finally:
+            os.close(status_write)
+        self._cleaned = False
+        return Running(process, status_read, self)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        limits: RunLimits,
+        cwd: str | Path | None = None,
+        env: Mapping[str, str] | None = None,
+        writable: Sequence[str | Path] = (),
+        stdin: bytes = b"",
+        output_bytes: int = 1 << 20,
+    ) -> Completed:
+        """Run to the end and collect both streams, at most ``output_bytes`` of each; more ends the run."""
+        running = self.start(argv, limits, cwd, env, writable)
+        streams = {running.stdout: bytearray(), running.stderr: bytearray()}
+        truncated = pump(running, stdin, streams, output_bytes, monotonic() + (limits.wall_s or 3600.0) + 10.0)
+        report = running.wait()
+        out, err = (bytes(part[:output_bytes]) for part in streams.values())
+        return Completed(report, out, err, truncated)
+
+    def clean_up(self) -> None:
+        """Empty the scratch directory, and what the slot's user left in directories everybody may write."""
+        if self._cleaned or self.confinement.namespaces:
+            return
+        make_scratch(self.slot)
+        if self.slot.uid:
+            remove_leftovers(self.slot.uid)
+        self._cleaned = True
+
+    def _options(
+        self, limits: RunLimits, cwd: str | Path | None, env: Mapping[str, str], writable: Sequence[str | Path]
+    ) -> list[str]:
+        scratch = str(self.slot.scratch)
+        options = ["--chdir", str(cwd or scratch)]
+        for name in limits.__dataclass_fields__:
+            value = getattr(limits, name)
+            if value and name != "scratch_mb":
+                options += ["--" + name.replace("_", "-"), str(value)]
+        for name, value in {"HOME": scratch, "TMPDIR": scratch, **env}.items():
+            options += ["--env", f"{name}={value}"]
+        if self.slot.uid:
+            options += ["--uid", str(self.slot.uid), "--gid", str(self.slot.uid)]
+        if self.confinement.namespaces:
+            options += ["--namespaces", "--scratch", scratch, "--scratch-mb", str(limits.scratch_mb or 1024)]
+            options += [word for path in writable for word in ("--writable", str(path))]
+            options += [word for path in self.hidden for word in ("--hide", path)]
+        if self.confinement.user_namespace:
+            options.append("--user-namespace")
+        return options
+
+
+def pump(running: Running, stdin: bytes, streams: dict[int, bytearray], cap: int, deadline: float) -> bool:
+    """Feed stdin and collect both streams until they close; True when one passed ``cap``, which stops the run."""
+    poller = select.poll()
+    for descriptor in streams:
+        os.set_blocking(descriptor, False)
+        poller.register(descriptor, select.POLLIN)
+    os.set_blocking(running.stdin, False)
+    if stdin:
+        poller.register(running.stdin, select.POLLOUT)
+    else:
+        running.process.stdin.close()
+    open_streams, sent, view = set(streams), 0, memoryview(stdin)
+    while open_streams:
+        ready = poller.poll(max(0.0, deadline - monotonic()) * 1000)
+        if not ready:
+            running.kill()
+            return False
+        for descriptor, _ in ready:
+            if descriptor not in streams:
+                sent = _feed(running, poller, view, sent)
+                continue
+            part = os.read(descriptor, 65536)
+            streams[descriptor] += part
+            if not part:
+                poller.unregister(descriptor)
+                open_streams.discard(descriptor)
+            elif len(streams[descriptor]) > cap:
+                running.stop()
+                return True
+    return False
+
+
+def _feed(running: Running, poller: select.poll, view: memoryview, sent: int) -> int:
+    try:
+        sent += os.write(running.stdin, view[sent : sent + 65536])
+    except BlockingIOError:
+        return sent
+    except OSError:  # the program closed its end: what it did not want to read is no fault
+        sent = len(view)
+    if sent == len(view):
+        poller.unregister(running.stdin)
+        running.process.stdin.close()
+    return sent
+
+
+def _parse_report(text: bytes, returncode: int) -> Report:
+    try:
+        row = json.loads(text)
+    except ValueError:
+        return Report(error=f"the launcher ended with status {returncode} and without a report")
+    return Report(row["exit"], row["signal"], row["killed"], row["cpu_s"], row["wall_s"], row["peak_mb"], row["error"])

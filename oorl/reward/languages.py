@@ -1,0 +1,250 @@
+"""The languages the pool can run: one row each, and what a machine has of them.
+
+A row says what the model is told (``dialect``), how a completion is marked (``fence_tags``), which executables and
+Debian package are needed, which neutral types a call test may use, and what the run-time needs beyond the task's own
+memory.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from oorl.types import Signature, Type, contains_large_int
+
+# Compilers and programs start from this environment; nothing is inherited.
+ENVIRONMENT: Mapping[str, str] = MappingProxyType({"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8"})
+
+
+def _python_for_programs() -> str:
+    """The base interpreter, not a virtual environment's: its site-packages are not for programs.
+
+    As root, programs run as users who may not be able to reach it (below ``/root``); then the system's own.
+    """
+    own = getattr(sys, "_base_executable", None) or sys.executable
+    if os.geteuid() != 0 or all(parent.stat().st_mode & stat.S_IXOTH for parent in Path(own).resolve().parents):
+        return own
+    return shutil.which("python3", path=ENVIRONMENT["PATH"]) or own
+
+
+PYTHON = _python_for_programs()
+
+
+@dataclass(frozen=True)
+class Language:
+    """One language: names for people and models, tools on the machine, flags, and what its run-time needs."""
+
+    id: str
+    display_name: str
+    fence_tags: tuple[str, ...]  # the first is the one written, all are accepted
+    source_file: str
+    tools: tuple[str, ...]
+    package: str  # Debian and Ubuntu
+    dialect: str  # told to the model
+    scalars: tuple[str, ...] = ("int", "float", "bool", "str")
+    nesting: bool = True  # False: lists of list_elements only, no dict, no optional
+    list_elements: tuple[str, ...] = ()
+    returns_lists: bool = True
+    compile_flags: tuple[str, ...] = ()
+    run_flags: tuple[str, ...] = ()  # "{memory_mb}" stands for the task's memory limit
+    max_processes: int = 1  # processes and threads the run-time itself needs
+    memory_limit: Literal["address_space", "data", "none"] = "address_space"  # data: it reserves more than it uses
+    memory_overhead_mb: int = 64  # what the run-time itself holds of it
+    out_of_memory_marks: tuple[str, ...] = ()  # text on stderr that means the memory limit ended the program
+    max_int: int = 2**63 - 1
+
+    def supports(self, kind: Type) -> bool:
+        """Whether values of a neutral type can be passed to and from a function in this language."""
+        if kind.element is None:
+            return kind.kind in self.scalars
+        if self.nesting:
+            return self.supports(kind.element)
+        return kind.kind == "list" and kind.element.kind in self.list_elements
+
+
+_ROWS = (
+    Language(
+        id="python",
+        display_name="Python",
+        fence_tags=("python", "py", "python3"),
+        source_file="main.py",
+        tools=(PYTHON,),
+        package="python3",
+        dialect=f"Python {sys.version_info.major}.{sys.version_info.minor}, standard library",
+        run_flags=("-I", "-S", "-B", "-X", "utf8"),
+        max_processes=8,
+    ),
+    Language(
+        id="cpp",
+        display_name="C++",
+        fence_tags=("cpp", "c++", "cxx", "cc"),
+        source_file="main.cpp",
+        tools=("g++",),
+        package="g++",
+        dialect="C++17, g++",
+        compile_flags=("-std=c++17", "-O1", "-w", "-fdiagnostics-plain-output", "-fmax-errors=3"),
+        max_processes=8,
+    ),
+    Language(
+        id="java",
+        display_name="Java",
+        fence_tags=("java",),
+        source_file="Main.java",
+        tools=("java", "javac"),
+        package="default-jdk-headless",
+        dialect="Java 17, JDK only",
+        compile_flags=("-proc:none", "-Xlint:none", "-nowarn", "-g:source,lines", "-XDstringConcat=inline"),
+        run_flags=(
+            "-Xshare:auto",
+            "-XX:TieredStopAtLevel=1",
+            "-XX:+UseSerialGC",
+            "-XX:-UsePerfData",
+            "-Xss64m",
+            "-Xmx{memory_mb}m",
+            "-Dfile.encoding=UTF-8",
+        ),
+        max_processes=32,
+        memory_limit="none",  # every thread's 64 MB of stack, reserved and not used, would count; -Xmx bounds the heap
+        memory_overhead_mb=512,
+        out_of_memory_marks=("java.lang.OutOfMemoryError",),
+    ),
+    Language(
+        id="php",
+        display_name="PHP",
+        fence_tags=("php",),
+        source_file="main.php",
+        tools=("php",),
+        package="php-cli",
+        dialect="PHP 8, command line, no extensions",
+        run_flags=("-n", "-d", "memory_limit={memory_mb}M", "-d", "display_errors=stderr", "-d", "zend.assertions=1"),
+        max_processes=4,
+        memory_overhead_mb=256,
+        out_of_memory_marks=("Allowed memory size of",),
+    ),
+    Language(
+        id="bash",
+        display_name="Bash",
+        fence_tags=("bash", "sh", "shell"),
+        source_file="main.sh",
+        tools=("bash",),
+        package="bash",
+        dialect="Bash 5, lists are passed by the name of an array, results are printed, a list one element a line",
+        scalars=("int", "bool", "str"),
+        nesting=False,
+        list_elements=("int", "str"),
+        max_processes=32,
+        out_of_memory_marks=("cannot allocate",),
+    ),
+    Language(
+        id="javascript",
+        display_name="JavaScript",
+        fence_tags=("javascript", "js", "node"),
+        source_file="main.js",
+        tools=("node",),
+        package="nodejs",
+        dialect="JavaScript, Node.js 18 or later, CommonJS",
+        run_flags=("--max-old-space-size={memory_mb}", "--stack-size=3900"),
+        max_processes=32,
+        memory_limit="data",
+        memory_overhead_mb=512,
+        out_of_memory_marks=("JavaScript heap out of memory",),
+        max_int=2**53,
+    ),
+    Language(
+        id="c",
+        display_name="C",
+        fence_tags=("c",),
+        source_file="main.c",
+        tools=("gcc", "g++"),  # the program that calls C functions is C++
+        package="g++",
+        dialect="C11, gcc; a list is a pointer and a length",
+        scalars=("int", "float", "bool"),
+        nesting=False,
+        list_elements=("int", "float"),
+        returns_lists=False,
+        compile_flags=("-std=c11", "-O1", "-w", "-fdiagnostics-plain-output", "-fmax-errors=3"),
+        max_processes=8,
+    ),
+)
+LANGUAGES: Mapping[str, Language] = MappingProxyType({row.id: row for row in _ROWS})
+
+
+def display_name(language_id: str) -> str:
+    """The language's name as people write it, e.g. ``C++``."""
+    return LANGUAGES[language_id].display_name
+
+
+def fence_tag(language_id: str) -> str:
+    """The tag that opens a fenced block of the language, e.g. ``cpp``."""
+    return LANGUAGES[language_id].fence_tags[0]
+
+
+def missing_toolchain(language_id: str) -> str | None:
+    """One sentence naming what is missing and the package that brings it, or None when the language can run here."""
+    row = LANGUAGES[language_id]
+    absent = [tool for tool in row.tools if find_tool(tool) is None]
+    if not absent:
+        return None
+    names = " and ".join(absent)
+    remedy = f"install the Debian package {row.package} (apt-get install {row.package})"
+    return f"{row.display_name} cannot run here: {names} not found; {remedy}"
+
+
+@functools.cache
+def toolchain_version(language_id: str) -> str:
+    """The toolchain's own version line, e.g. ``g++ (Debian 12.2.0-14) 12.2.0``; "missing" when there is none."""
+    if missing_toolchain(language_id):
+        return "missing"
+    tool = find_tool(LANGUAGES[language_id].tools[0])
+    asked = subprocess.run([tool, "--version"], capture_output=True, text=True, errors="replace", env=dict(ENVIRONMENT))
+    lines = [line for line in (asked.stdout + asked.stderr).splitlines() if line.strip()]
+    return lines[0].strip() if lines else "unknown"
+
+
+def find_tool(tool: str) -> str | None:
+    """Absolute path of an executable on the clean environment's PATH."""
+    return shutil.which(tool, path=ENVIRONMENT["PATH"])
+
+
+def signature_fault(language_id: str, signature: Signature, entry: str) -> str | None:
+    """Why a call test with this signature cannot be put to the language (``field: reason``), or None when it can."""
+    row = LANGUAGES[language_id]
+    for name, kind in (*signature.params, ("the result", signature.returns)):
+        if not row.supports(kind):
+            return f"signature: {row.display_name} has no {kind} for {name}"
+    if signature.returns.kind == "list" and not row.returns_lists:
+        return f"signature: {row.display_name} functions here return no lists"
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", entry):
+        return f"entry: {entry!r} is not a function name"
+    return None
+
+
+def value_fault(language_id: str, signature: Signature, args: Sequence[Any], expected: Any) -> str | None:
+    """Why the language cannot hold these values (``field: reason``), or None when it can."""
+    row = LANGUAGES[language_id]
+    for field, value in (("args", args), ("returns", expected)):
+        if row.max_int < 2**63 - 1 and contains_large_int(value, row.max_int):
+            return f"{field}: an integer exceeds {row.max_int}, where {row.display_name} numbers end"
+        if language_id == "bash" and _contains_text(value, "\0"):
+            return f"{field}: {row.display_name} text cannot hold a NUL character"
+    if language_id == "bash" and signature.returns.kind == "list" and _contains_text(expected, "\n"):
+        return "returns: a list's elements are printed one a line and cannot hold a line break"
+    return None
+
+
+def _contains_text(value: Any, text: str) -> bool:
+    if isinstance(value, str):
+        return text in value
+    if isinstance(value, dict):
+        return any(_contains_text(item, text) for pair in value.items() for item in pair)
+    return isinstance(value, (list, tuple)) and any(_contains_text(item, text) for item in value)

@@ -1,0 +1,20 @@
+// The confinement itself, applied in the processes below the monitor.
+#pragma once
+
+#include "options.h"
+
+namespace jail {
+
+// Clone flags for the namespaces asked for.
+int namespace_flags(const Options& options);
+
+// Enters a fresh user namespace that maps the caller to itself. Returns null, or the name of the step that failed.
+const char* enter_user_namespace();
+
+// Inside fresh mount and pid namespaces: everything read-only, an own /proc, a bounded scratch file system, hidden paths.
+const char* build_mounts(const Options& options);
+
+// Applies limits, drops privileges and executes the program; returns only on failure, with the step's name.
+const char* become_program(const Options& options);
+
+}  // namespace jail

@@ -1,0 +1,300 @@
+"""Running one built program against its tests. Expected values stay here: the program sees arguments or stdin."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import select
+from collections.abc import Callable, Sequence
+from time import monotonic
+
+from oorl.data.problems import Problem
+from oorl.reward.compare import same_stdout, same_value
+from oorl.reward.jail import Launcher, Report, RunLimits, Running
+from oorl.reward.jobs import Outcome
+from oorl.reward.languages import ENVIRONMENT, LANGUAGES, Language
+from oorl.reward.verdict import Verdict, ending, job_verdict, lacked_resource
+from oorl.reward.wire import Reply, decode_reply, encode_call
+
+OUTPUT_BYTES = 1 << 20  # of one reply, of one test's standard output, and of standard error
+TAIL_BYTES = 4096  # of standard error kept for the detail
+WALL_STRETCH = (
+    4  # the launcher does not count time in which a program waits for a core, up to this multiple of the limit
+)
+GRACE_S = 10.0  # beyond that before the launcher itself is given up
+
+OnStart = Callable[[Running], None]
+
+
+class OutputFlood(Exception):
+    """The program wrote more than the cap."""
+
+
+class LauncherLost(Exception):
+    """The launcher did not end the run in time: the pool's fault."""
+
+
+def limits_for(problem: Problem, language: Language) -> RunLimits:
+    """One run's limits: CPU time as the task says, wall time 3 x + 2 s, memory with what the run-time itself needs."""
+    cpu_s = problem.limits.time_s
+    memory_mb = problem.limits.memory_mb + language.memory_overhead_mb
+    return RunLimits(
+        cpu_s=cpu_s,
+        wall_s=3 * cpu_s + 2,
+        memory_mb=memory_mb,
+        address_space_mb=memory_mb if language.memory_limit == "address_space" else 0,
+        data_mb=memory_mb if language.memory_limit == "data" else 0,
+        processes=language.max_processes,
+    )
+
+
+def judge(
+    problem: Problem, argv: Sequence[str], launcher: Launcher, early_stop: bool, deadline: float, on_start: OnStart
+) -> Outcome:
+    """Run the program on every test; ``on_start`` is told of every run, to be able to stop it.
+
+    When ``deadline`` (on the monotonic clock) passes, the tests left are SKIPPED if one has failed; else LauncherLost.
+    """
+    run = _Judgement(problem, tuple(argv), launcher, early_stop, deadline, on_start)
+    if problem.mode == "call":
+        run.calls()
+    else:
+        run.stdin_tests()
+    return run.outcome()
+
+
+class _Judgement:
+    """One job's tests as they are run: verdicts so far, time used, and the first failure's detail."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        argv: tuple[str, ...],
+        launcher: Launcher,
+        early_stop: bool,
+        deadline: float,
+        on_start: OnStart,
+    ):
+        self.problem, self.argv, self.launcher, self.early_stop = problem, argv, launcher, early_stop
+        self.deadline, self.on_start = deadline, on_start
+        self.language = LANGUAGES[problem.target_lang]
+        self.limits = limits_for(problem, self.language)
+        self.tests: list[Verdict] = []
+        self.detail, self.cpu_s, self.wall_s = "", 0.0, 0.0
+
+    def outcome(self) -> Outcome:
+        total = len(self.problem.tests)
+        verdict = job_verdict(self.tests, total)
+        tests = (*self.tests, *[Verdict.SKIPPED] * (total - len(self.tests)))
+        return Outcome(tests, verdict, self.detail, self.cpu_s, self.wall_s)
+
+    def calls(self) -> None:
+        """All calls in one process; without early stop, one that failed is replaced for the calls that are left."""
+        while len(self.tests) < len(self.problem.tests) and not self.decided:
+            self._calls_in_one_process()
+
+    def _calls_in_one_process(self) -> None:
+        with self._start() as talk:
+            healthy = True
+            try:
+                while healthy and len(self.tests) < len(self.problem.tests) and not self.decided:
+                    healthy = self._one_call(talk)
+            except OutputFlood:
+                self._record(Verdict.OLE, f"more than {OUTPUT_BYTES} bytes of output")
+            talk.running.stop()
+            report = self._account(talk)
+        if report.error:
+            self._replace_last(Verdict.INFRA, report.error)
+        elif 0 < self.limits.cpu_s < report.cpu_s and self.tests[-1] is Verdict.PASS:
+            self._replace_last(Verdict.TLE_CPU, f"more than {self.limits.cpu_s:g} s of CPU time")
+
+    def _one_call(self, talk: Conversation) -> bool:
+        """Put one test to the program; False when this process is not fit for another."""
+        test = self.problem.tests[len(self.tests)]
+        call_id = secrets.token_hex(8)
+        line = talk.ask(encode_call(call_id, test["args"], self.problem.signature))
+        if line is None:
+            verdict, detail = ending(talk.report(), self.limits, talk.stderr, self.language)
+            self._record(verdict or Verdict.EARLY_EXIT, detail or "ended before it answered the call")
+            return False
+        reply = decode_reply(line, call_id, self.problem.signature.returns)
+        verdict, detail = self._judge_reply(reply, test)
+        self._record(verdict, detail)
+        return verdict in (Verdict.PASS, Verdict.WA, Verdict.RE)
+
+    def _judge_reply(self, reply: Reply, test: dict) -> tuple[Verdict, str]:
+        if reply.kind == "value":
+            accepted = test["accept"] if "accept" in test else [test["returns"]]
+            returns, comparator = self.problem.signature.returns, self.problem.comparator
+            if any(same_value(value, reply.value, returns, comparator) for value in accepted):
+                return Verdict.PASS, ""
+            return Verdict.WA, f"returned {_short(reply.value)}, expected {_short(accepted[0])}"
+        by_kind = {
+            "mistyped": Verdict.WA,
+            "error": lacked_resource(reply.detail, self.language) or Verdict.RE,
+            "memory": Verdict.MLE,
+            "compile_error": Verdict.CE,
+            "malformed": Verdict.PROTOCOL,
+        }
+        return by_kind[reply.kind], reply.detail
+
+    def stdin_tests(self) -> None:
+        """One process a test."""
+        while len(self.tests) < len(self.problem.tests) and not self.decided:
+            with self._start() as talk:
+                self._record(*self._one_stdin_test(talk, self.problem.tests[len(self.tests)]))
+
+    def _one_stdin_test(self, talk: Conversation, test: dict) -> tuple[Verdict, str]:
+        try:
+            printed = talk.finish(test["stdin"].encode("utf-8", "surrogateescape"))
+        except OutputFlood:
+            talk.running.stop()
+            self._account(talk)
+            return Verdict.OLE, f"more than {OUTPUT_BYTES} bytes of output"
+        verdict, detail = ending(self._account(talk), self.limits, talk.stderr, self.language)
+        if verdict is not None:
+            return verdict, detail
+        if same_stdout(test["stdout"], printed, self.problem.comparator):
+            return Verdict.PASS, ""
+        return Verdict.WA, f"printed {_short(printed.decode('utf-8', 'replace'))}, expected {_short(test['stdout'])}"
+
+    @property
+    def decided(self) -> bool:
+        """Whether no further test can matter: a failure under early stop, or one that all others would repeat."""
+        if not self.tests or self.tests[-1] is Verdict.PASS:
+            return False
+        return self.early_stop or self.tests[-1] in (Verdict.INFRA, Verdict.CE) or monotonic() > self.deadline
+
+    def _start(self) -> Conversation:
+        if monotonic() > self.deadline:
+            raise LauncherLost("the job's deadline passed before all its tests had run")
+        running = self.launcher.start(self.argv, self.limits, env=ENVIRONMENT)
+        self.on_start(running)
+        return Conversation(running, monotonic() + WALL_STRETCH * self.limits.wall_s + GRACE_S)
+
+    def _account(self, talk: Conversation) -> Report:
+        report = talk.report()
+        self.cpu_s += report.cpu_s
+        self.wall_s += report.wall_s
+        return report
+
+    def _record(self, verdict: Verdict, detail: str) -> None:
+        if verdict is not Verdict.PASS and not self.detail:
+            self.detail = f"test {len(self.tests)}: {detail}"[:600]
+        self.tests.append(verdict)
+
+    def _replace_last(self, verdict: Verdict, detail: str) -> None:
+        if self.tests:
+            self.tests.pop()
+        self.detail = ""
+        self._record(verdict, detail)
+
+
+class Conversation:
+    """Talking to a running program without ever blocking on it: what it writes is read as it comes, up to the cap."""
+
+    def __init__(self, running: Running, deadline: float):
+        self.running, self.deadline = running, deadline
+        self.out = bytearray()
+        self.stderr = b""  # its tail
+        self.stderr_bytes = 0
+        self.out_open = self.err_open = True
+        self.unsent = memoryview(b"")
+        self.poller = select.poll()
+        for descriptor in (running.stdin, running.stdout, running.stderr):
+            os.set_blocking(descriptor, False)
+        self.poller.register(running.stdout, select.POLLIN)
+        self.poller.register(running.stderr, select.POLLIN)
+
+    def __enter__(self) -> Conversation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.running.stop()
+        self.running.wait()
+
+    def ask(self, request: bytes) -> bytes | None:
+        """Send one line and read one line; None when the program closed its output instead."""
+        self._send(request)
+        scanned = 0
+        while True:
+            end = self.out.find(b"\n", scanned)
+            if end >= 0:
+                line = bytes(self.out[:end])
+                del self.out[: end + 1]
+                return line
+            scanned = len(self.out)
+            if not self.out_open:
+                return None
+            self._step()
+
+    def finish(self, text: bytes) -> bytes:
+        """Send everything, close standard input, and read until both outputs close."""
+        self._send(text)
+        if not text:
+            self._end_input()
+        closing = bool(text)
+        while self.out_open or self.err_open:
+            self._step()
+            if closing and not self.unsent:
+                self._end_input()
+                closing = False
+        return bytes(self.out)
+
+    def report(self) -> Report:
+        """How the run ended; waits for the limits to end it when it does not end by itself."""
+        return self.running.wait(max(0.0, self.deadline - monotonic()))
+
+    def _send(self, data: bytes) -> None:
+        self.unsent = memoryview(data)
+        self._write()
+        if self.unsent:
+            self.poller.register(self.running.stdin, select.POLLOUT)
+
+    def _write(self) -> None:
+        try:
+            written = os.write(self.running.stdin, self.unsent[: 1 << 16]) if self.unsent else 0
+            self.unsent = self.unsent[written:]
+        except BlockingIOError:
+            return
+        except OSError:  # the program does not read, or is gone; its output says what that means
+            self.unsent = memoryview(b"")
+
+    def _end_input(self) -> None:
+        try:
+            self.running.process.stdin.close()
+        except OSError:
+            pass
+
+    def _step(self) -> None:
+        """Wait for the program to write or to read, and serve it."""
+        ready = self.poller.poll(max(0.0, self.deadline - monotonic()) * 1000)
+        if not ready:
+            self.running.kill()
+            raise LauncherLost("the launcher did not end the run in time")
+        for descriptor, _ in ready:
+            if descriptor == self.running.stdin:
+                self._write()
+                if not self.unsent:
+                    self.poller.unregister(descriptor)
+            else:
+                self._read(descriptor)
+
+    def _read(self, descriptor: int) -> None:
+        part = os.read(descriptor, 1 << 16)
+        if not part:
+            self.poller.unregister(descriptor)
+        if descriptor == self.running.stdout:
+            self.out += part
+            self.out_open = bool(part)
+        else:
+            self.stderr = (self.stderr + part)[-TAIL_BYTES:]
+            self.stderr_bytes += len(part)
+            self.err_open = bool(part)
+        if len(self.out) > OUTPUT_BYTES or self.stderr_bytes > OUTPUT_BYTES:
+            raise OutputFlood
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else text[:197] + "..."
