@@ -1,0 +1,147 @@
+"""``oorl build-ir``: verified IR groups from C files or from the program generator."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections import Counter
+from pathlib import Path
+
+from oorl.data.ir_groups import IRGroup, read_ir_groups
+from oorl.errors import UsageError, UserError
+from oorl.ir.config import IRConfig
+from oorl.ir.csource import Source, generated_sources, sources_of_file
+from oorl.ir.files import build_file
+from oorl.ir.toolchain import require_toolchain
+
+DEFAULTS = IRConfig()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "sources", nargs="*", metavar="SOURCE", help="C files; every function with a simple signature is taken"
+    )
+    parser.add_argument(
+        "--generate", type=int, metavar="N", help="instead of files: generated functions, until N groups are kept"
+    )
+    parser.add_argument("--out", metavar="GROUPS.jsonl", help="where the groups go")
+    parser.add_argument(
+        "--reverify", metavar="GROUPS.jsonl", help="instead of building: run every member of a file again"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=DEFAULTS.seed, help="draws functions, inputs and mutants (default %(default)s)"
+    )
+    parser.add_argument(
+        "--split",
+        choices=("train", "test"),
+        default=DEFAULTS.split,
+        help="recorded in every group (default %(default)s)",
+    )
+    parser.add_argument(
+        "--max-chars", type=int, default=DEFAULTS.max_chars, help="longest IR text (default %(default)s)"
+    )
+    parser.add_argument(
+        "--max-instructions",
+        type=int,
+        default=DEFAULTS.max_instructions,
+        help="most instructions (default %(default)s)",
+    )
+    parser.add_argument(
+        "--max-winners", type=int, default=DEFAULTS.max_winners, help="at most, at least 4 (default %(default)s)"
+    )
+    parser.add_argument(
+        "--max-losers", type=int, default=DEFAULTS.max_losers, help="at most, at least 4 (default %(default)s)"
+    )
+    parser.add_argument(
+        "--inputs", type=int, default=DEFAULTS.inputs, help="argument lists each member is run on (default %(default)s)"
+    )
+    parser.add_argument(
+        "--licence", default="unknown", help="SPDX name of the sources' licence, recorded (default %(default)s)"
+    )
+    parser.add_argument(
+        "--exclude", action="append", default=[], metavar="GROUPS.jsonl", help="leave out programs that this file has"
+    )
+    parser.add_argument("--jobs", type=int, help="worker processes (default: one per core)")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted build")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build or reverify; 0 when groups were written, or when all reproduce."""
+    if args.reverify:
+        return _reverify(args.reverify)
+    if (args.generate is None) == (not args.sources):
+        raise UsageError("give C files or --generate N, one of the two; --reverify GROUPS.jsonl checks a file")
+    if not args.out:
+        raise UsageError("say where the groups go: --out GROUPS.jsonl")
+    for name in ("generate", "jobs"):
+        if (value := getattr(args, name)) is not None and value < 1:
+            raise UsageError(f"--{name} is {value}; it must be at least 1")
+    require_toolchain()
+    config = IRConfig(
+        seed=args.seed, split=args.split, max_chars=args.max_chars, max_instructions=args.max_instructions, inputs=args.inputs,
+        max_winners=args.max_winners, max_losers=args.max_losers,
+    )  # fmt: skip
+    sources, what = _sources(args)
+    exclude = {group.dedup_cluster for path in args.exclude for group in read_ir_groups(path)}
+    try:
+        statistics = build_file(
+            args.out,
+            sources,
+            config,
+            what=what,
+            wanted=args.generate,
+            jobs=args.jobs,
+            resume=args.resume,
+            exclude=exclude,
+        )
+    except KeyboardInterrupt:
+        print(
+            f"\nwhat is finished stands in {args.out}.incomplete; the same command with --resume goes on",
+            file=sys.stderr,
+        )
+        raise
+    print(statistics.table())
+    if not statistics.kept:
+        raise UserError(
+            f"none of {statistics.functions} functions gave a group; {args.out}.stats.json counts the reasons"
+        )
+    print(f"wrote {args.out} and {args.out}.stats.json")
+    return 0
+
+
+def _sources(args: argparse.Namespace) -> tuple:
+    if args.generate is not None:
+        return generated_sources(args.seed), f"generated, seed {args.seed}"
+    sources: list[Source] = []
+    for path in args.sources:
+        found, refused = sources_of_file(path, args.licence)
+        sources += found
+        for name, reason in refused:
+            print(f"{name}: left out, {reason}", file=sys.stderr)
+    if not sources:
+        raise UserError(
+            f"no function in {', '.join(args.sources)} has a signature of scalars and pointers with lengths"
+        )
+    contents = "".join(hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in args.sources)
+    return sources, f"files {contents} {args.licence}"
+
+
+def _reverify(path: str) -> int:
+    require_toolchain()
+    from tqdm import tqdm
+
+    from oorl.ir.reverify import reverify
+
+    groups: list[IRGroup] = read_ir_groups(path)
+    faults: Counter = Counter()
+    for group in tqdm(groups, unit="group"):
+        if reason := reverify(group):
+            faults[reason.split(":", 1)[0]] += 1
+            tqdm.write(f"{group.group_id}: {reason}", file=sys.stderr)
+    members = sum(len(group.winners) + len(group.losers) for group in groups)
+    print(f"{len(groups) - sum(faults.values())} of {len(groups)} groups ({members} members) reproduce")
+    if faults:
+        raise UserError(f"{path}: {sum(faults.values())} groups do not reproduce ({dict(faults)}); build them again")
+    return 0

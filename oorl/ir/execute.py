@@ -1,0 +1,265 @@
+"""Running IR: called in forked children, under CPU limits, two memory fills and two code-generation levels.
+
+A child answers through shared memory in frames of fixed size (``oorl.ir.layout``). Winners and first looks at mutants share a child,
+which is replaced when it dies; the runs that decide about a loser have a child of their own, for a mutant may scribble over anything.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import mmap
+import os
+import resource
+import signal
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from oorl.ir.layout import FILLS, HEADER, Layout, Outcome
+from oorl.ir.llvm import binding, machine, parse
+from oorl.ir.signature import SCALARS, CSignature
+
+CODEGENS = (0, 2)
+EVERY_RUN = tuple((codegen, fill) for codegen in CODEGENS for fill in range(len(FILLS)))
+FIRST_LOOK = ((0, 0),)
+# The inputs of inputs.py end in microseconds or run for seconds: nothing lies near this limit.
+CALL_CPU_S = 0.02
+CHILD_CPU_S = 20
+CHILD_MEMORY_BYTES = 8 << 30
+# Each fill has its own place in the arena, so that a result made of an address differs between them.
+ARENA_STEP = 1 << 14
+
+_CONTROL_BYTES = 64  # the text being run, whether it is done, the input being run; 8 bytes each
+
+
+@dataclass(frozen=True)
+class Run:
+    """Outcomes of one text, ``runs[r][i]`` for run r and input i (None: a red zone was written), or why there are none."""
+
+    failure: str | None  # "crash" or "timeout"
+    runs: tuple[tuple[Outcome | None, ...], ...] = ()
+
+    @property
+    def stable(self) -> bool:
+        """Whether every run shows the same outcome on every input, red zones intact."""
+        return self.failure is None and None not in self.runs[0] and all(run == self.runs[0] for run in self.runs[1:])
+
+
+class Harness:
+    """Calls functions of one signature on a fixed list of inputs."""
+
+    def __init__(self, signature: CSignature, entry: str, inputs: Sequence[list]) -> None:
+        self.layout = Layout(signature)
+        self.entry = entry
+        self.inputs = inputs
+        self._arena = mmap.mmap(-1, ARENA_STEP * len(FILLS))
+        base = ctypes.addressof(ctypes.c_char.from_buffer(self._arena))
+        self._arenas = [base + ARENA_STEP * k + 1024 * k for k in range(len(FILLS))]
+        self._before = [[self.layout.image(arguments, fill) for arguments in inputs] for fill in FILLS]
+        self._images = [ctypes.create_string_buffer(b"".join(images) or b"\0") for images in self._before]
+        slots = [b"".join(self.layout.slots(arguments, address) for arguments in inputs) for address in self._arenas]
+        self._slots = [ctypes.create_string_buffer(rows or b"\0") for rows in slots]
+        self._engines: dict[tuple[str, int], binding.ExecutionEngine] = {}
+        self._driver = compile_module(driver_text(signature), 2)
+
+    def run(
+        self, texts: Sequence[str], plan: Sequence[tuple[int, int]] = EVERY_RUN, isolate: bool = False
+    ) -> list[Run]:
+        """Run every text under every (codegen, fill) of ``plan``; ``isolate`` gives each text a process of its own."""
+        calls = [[(self._compiled(text, codegen), fill) for codegen, fill in plan] for text in texts]
+        block = len(self.inputs) * self.layout.frame_bytes
+        with mmap.mmap(-1, _CONTROL_BYTES + max(1, len(texts) * len(plan) * block)) as shared:
+            failures: dict[int, str] = {}
+            start = 0
+            while start < len(texts):
+                stop = start + 1 if isolate else len(texts)
+                shared[:_CONTROL_BYTES] = bytes(_CONTROL_BYTES)
+                status = self._fork(lambda: self._call(calls, range(start, stop), shared, block))  # noqa: B023
+                current, done = struct.unpack("<QQ", shared[:16])
+                if not done:
+                    failures[current] = "timeout" if status == signal.SIGPROF else "crash"
+                start = current + 1
+            results = []
+            for k in range(len(texts)):
+                offsets = [_CONTROL_BYTES + (k * len(plan) + r) * block for r in range(len(plan))]
+                frames = [(shared[o : o + block], fill) for o, (_, fill) in zip(offsets, plan, strict=True)]
+                failure = failures.get(k)
+                results.append(Run(failure, () if failure else tuple(self._outcomes(*pair) for pair in frames)))
+            return results
+
+    def free_of_undefined_behaviour(self, sanitized: str, restarts: int = 12) -> list[int]:
+        """Indices of the inputs on which the sanitized module ends, its flag down; empty when too many inputs kill it."""
+        calls = [[(self._compiled(sanitized, 0), 0)]]
+        block = len(self.inputs) * self.layout.frame_bytes
+        with mmap.mmap(-1, _CONTROL_BYTES + max(1, block)) as shared:
+            killed, first, done = set(), 0, 0
+            while not done and len(killed) <= restarts:
+                shared[:_CONTROL_BYTES] = bytes(_CONTROL_BYTES)
+                self._fork(lambda: self._call(calls, range(1), shared, block, first))  # noqa: B023
+                _, done, last = struct.unpack("<QQQ", shared[:24])
+                if not done:
+                    killed.add(last)
+                    first = last + 1
+            frames = shared[_CONTROL_BYTES : _CONTROL_BYTES + block]
+        flags = [frames[k * self.layout.frame_bytes + 8] for k in range(len(self.inputs))]
+        return [k for k, flag in enumerate(flags) if not flag and k not in killed] if done else []
+
+    def _compiled(self, text: str, codegen: int) -> binding.ExecutionEngine:
+        """Machine code, made in this process: only calling it needs a child, and LLVM is slow to start in a fresh one."""
+        key = (text, codegen)
+        if key not in self._engines:
+            self._engines[key] = compile_module(text, codegen)
+        return self._engines[key]
+
+    def _outcomes(self, frames: bytes, fill: int) -> tuple[Outcome | None, ...]:
+        size = self.layout.frame_bytes
+        pieces = (frames[k * size : (k + 1) * size] for k in range(len(self.inputs)))
+        return tuple(self.layout.outcome(*row) for row in zip(pieces, self._before[fill], self.inputs, strict=True))
+
+    def _call(
+        self,
+        calls: list[list[tuple[binding.ExecutionEngine, int]]],
+        todo: range,
+        shared: mmap.mmap,
+        block: int,
+        first: int = 0,
+    ) -> None:
+        """In the child: every call is announced before it is made, so that the parent knows where a child died."""
+        address = ctypes.addressof(ctypes.c_char.from_buffer(shared))
+        control = ctypes.cast(address, ctypes.POINTER(ctypes.c_uint64))
+        drive = ctypes.CFUNCTYPE(None, *[ctypes.c_uint64] * 11)(self._driver.get_function_address("oorl_drive"))
+        unused_flag = ctypes.c_uint64()
+        for k in todo:
+            control[0], control[1] = k, 0
+            for r, (engine, fill) in enumerate(calls[k]):
+                flag = engine.get_global_value_address("oorl_ub") or ctypes.addressof(unused_flag)
+                frames = address + _CONTROL_BYTES + (k * len(calls[k]) + r) * block
+                signal.setitimer(signal.ITIMER_PROF, CALL_CPU_S)
+                drive(
+                    engine.get_function_address(self.entry), first, len(self.inputs), ctypes.addressof(self._slots[fill]),
+                    ctypes.addressof(self._images[fill]), self._arenas[fill], self.layout.arena_bytes, frames, flag, FILLS[fill], address + 16,
+                )  # fmt: skip
+                signal.setitimer(signal.ITIMER_PROF, 0)
+            control[1] = 1
+
+    def _fork(self, body) -> int:
+        """Run ``body`` in a child under limits; returns the signal that ended it, 0 for none."""
+        child = os.fork()
+        if child == 0:
+            try:
+                limit_this_process()
+                body()
+                os._exit(0)
+            finally:
+                os._exit(1)
+        _, status = os.waitpid(child, 0)
+        return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+
+
+def driver_text(signature: CSignature) -> str:
+    """IR of the loop over inputs: lay out the arena, dirty the stack, call, store the frame.
+
+    The stack below the call is filled as the arena is, so that a read of something never written shows as a difference between fills.
+    """
+    lines, arguments = [], []
+    for k, p in enumerate(signature.params):
+        lines.append(f"  %p{k} = getelementptr i64, ptr %slot, i64 {k}")
+        kind = "ptr" if p.kind == "buffer" else p.scalar.llvm
+        if kind == "i1":  # a bool is stored as a byte
+            lines += [f"  %b{k} = load i8, ptr %p{k}", f"  %a{k} = trunc i8 %b{k} to i1"]
+        else:
+            lines.append(f"  %a{k} = load {kind}, ptr %p{k}")
+        extension = "" if p.kind == "buffer" else p.scalar.extension
+        arguments.append(f"{kind} {extension} %a{k}")
+    ret = SCALARS[signature.ret] if signature.ret else None
+    call = f"call {ret.extension} {ret.llvm}" if ret else "call void"
+    lines.append(f"  {'%r = ' if ret else ''}{call} %function({', '.join(arguments)})")
+    lines += _store_result(ret)
+    return (
+        _DRIVER.replace("CALL", "\n".join(lines))
+        .replace("SLOT_BYTES", str(8 * len(signature.params)))
+        .replace("HEADER", str(HEADER))
+    )
+
+
+def _store_result(ret) -> list[str]:
+    if ret is None:
+        return ["  store i64 0, ptr %frame"]
+    if not ret.is_float:
+        if ret.bits == 64:
+            return ["  store i64 %r, ptr %frame"]
+        return [f"  %w = {'sext' if ret.signed else 'zext'} {ret.llvm} %r to i64", "  store i64 %w, ptr %frame"]
+    nan = "0x7FF8000000000000"
+    return [
+        "  store i64 0, ptr %frame",
+        f"  %nan = fcmp uno {ret.llvm} %r, %r",
+        f"  %one = select i1 %nan, {ret.llvm} {nan}, {ret.llvm} %r",
+        f"  store {ret.llvm} %one, ptr %frame",
+    ]
+
+
+_DRIVER = """
+define internal void @dirty(i8 %fill) noinline {
+  %area = alloca [4096 x i8]
+  call void @llvm.memset.p0.i64(ptr %area, i8 %fill, i64 4096, i1 true)
+  ret void
+}
+define void @oorl_drive(ptr %function, i64 %first, i64 %count, ptr %slots, ptr %images, ptr %arena, i64 %size, ptr %frames, ptr %flag, i64 %fill, ptr %progress) {
+entry:
+  %frame_size = add i64 %size, HEADER
+  %fill8 = trunc i64 %fill to i8
+  br label %head
+head:
+  %i = phi i64 [ %first, %entry ], [ %next, %body ]
+  %more = icmp ult i64 %i, %count
+  br i1 %more, label %body, label %end
+body:
+  store volatile i64 %i, ptr %progress
+  %image_at = mul i64 %i, %size
+  %image = getelementptr i8, ptr %images, i64 %image_at
+  call void @llvm.memcpy.p0.p0.i64(ptr %arena, ptr %image, i64 %size, i1 false)
+  %frame_at = mul i64 %i, %frame_size
+  %frame = getelementptr i8, ptr %frames, i64 %frame_at
+  %slot_at = mul i64 %i, SLOT_BYTES
+  %slot = getelementptr i8, ptr %slots, i64 %slot_at
+  store volatile i8 0, ptr %flag
+  call void @dirty(i8 %fill8)
+CALL
+  %raised = load volatile i8, ptr %flag
+  %flag_at = getelementptr i8, ptr %frame, i64 8
+  store i8 %raised, ptr %flag_at
+  %after = getelementptr i8, ptr %frame, i64 HEADER
+  call void @llvm.memcpy.p0.p0.i64(ptr %after, ptr %arena, i64 %size, i1 false)
+  %next = add i64 %i, 1
+  br label %head
+end:
+  ret void
+}
+declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+"""
+
+
+def compile_module(text: str, codegen: int) -> binding.ExecutionEngine:
+    """Machine code of a cleaned text at a code-generation level; ValueError when it is not valid IR."""
+    engine = binding.create_mcjit_compiler(parse(text), machine(codegen))
+    engine.finalize_object()
+    return engine
+
+
+def limit_this_process() -> None:
+    """In a child that runs what cannot be trusted: CPU time, memory, no files, no core dump, no output."""
+    gc.disable()  # a collection would touch, and so copy, every page shared with the parent
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)  # the timer's signal ends the process without any handler of ours
+    for kind, limit in (
+        (resource.RLIMIT_CPU, CHILD_CPU_S),
+        (resource.RLIMIT_AS, CHILD_MEMORY_BYTES),
+        (resource.RLIMIT_FSIZE, 0),
+    ):
+        hard = resource.getrlimit(kind)[1]
+        soft = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(kind, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with open(os.devnull, "wb") as nothing:  # LLVM's assertion messages are counted by the parent, not shown
+        os.dup2(nothing.fileno(), 2)

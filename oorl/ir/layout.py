@@ -1,0 +1,125 @@
+"""How arguments lie in memory: an arena with red zones around every buffer, and the frames that come back from a run.
+
+A frame is fixed in size: the result (8 bytes), the undefined-behaviour flag (8 bytes), the arena after the call. Nothing in it is
+ever interpreted beyond these positions, whatever a mutant wrote there.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+
+from oorl.ir.inputs import MAX_LENGTH
+from oorl.ir.signature import SCALARS, CSignature, Scalar
+
+RED_ZONE = 64
+HEADER = 16
+FILLS = (
+    0xA5,
+    0x3C,
+)  # two fills: what reads outside its buffers, or reads what it never wrote, answers differently under them
+NAN = struct.pack("<q", 0x7FF8000000000000)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one call shows: the result's 8 bytes, and the payload of every buffer after it."""
+
+    ret: bytes
+    memory: tuple[bytes, ...]
+
+
+class Layout:
+    """Offsets of a signature's buffers in the arena, images of inputs, and the reading of frames."""
+
+    def __init__(self, signature: CSignature) -> None:
+        self.signature = signature
+        self.offsets: dict[str, int] = {}
+        size = 0
+        for p in signature.buffers:
+            self.offsets[p.name] = size + RED_ZONE
+            size += 2 * RED_ZONE + MAX_LENGTH * 8
+        self.arena_bytes = size
+        self.frame_bytes = HEADER + size
+
+    def image(self, arguments: list, fill: int) -> bytes:
+        """The arena before a call: payloads in place, everything else ``fill``."""
+        arena = bytearray([fill]) * self.arena_bytes
+        for p, value in zip(self.signature.params, arguments, strict=True):
+            if p.kind == "buffer":
+                data = struct.pack(f"<{len(value)}{p.scalar.format}", *value)
+                arena[self.offsets[p.name] : self.offsets[p.name] + len(data)] = data
+        return bytes(arena)
+
+    def slots(self, arguments: list, arena_address: int) -> bytes:
+        """One 8-byte slot per parameter: addresses of buffers, bits of scalars."""
+        slots = []
+        for p, value in zip(self.signature.params, arguments, strict=True):
+            if p.kind == "buffer":
+                slots.append(struct.pack("<Q", arena_address + self.offsets[p.name]))
+            else:
+                slots.append(struct.pack(f"<{p.scalar.format}", value).ljust(8, b"\0"))
+        return b"".join(slots)
+
+    def outcome(self, frame: bytes, image: bytes, arguments: list) -> Outcome | None:
+        """The outcome a frame shows, or None when a red zone was written."""
+        after, memory, position, untouched = frame[HEADER:], [], 0, True
+        for p, value in zip(self.signature.params, arguments, strict=True):
+            if p.kind != "buffer":
+                continue
+            start = self.offsets[p.name]
+            end = start + len(value) * p.scalar.size
+            untouched &= after[position:start] == image[position:start]
+            memory.append(_with_one_nan(after[start:end], p.scalar))
+            position = end
+        untouched &= after[position:] == image[position:]
+        return Outcome(frame[:8], tuple(memory)) if untouched else None
+
+
+def outcome_json(signature: CSignature, outcome: Outcome) -> dict:
+    """``{"ret": text or null, "memory": {buffer: values}}``; const buffers are no results and are left out."""
+    ret = SCALARS[signature.ret] if signature.ret else None
+    memory = {
+        p.name: [
+            p.scalar.to_json(value) for value in struct.unpack(f"<{len(data) // p.scalar.size}{p.scalar.format}", data)
+        ]
+        for p, data in zip(signature.buffers, outcome.memory, strict=True)
+        if not p.const
+    }
+    return {"ret": ret and ret.to_json(struct.unpack(f"<{ret.format}", outcome.ret[: ret.size])[0]), "memory": memory}
+
+
+def arguments_json(signature: CSignature, arguments: list) -> list:
+    """An argument list as the record stores it."""
+    return [
+        [p.scalar.to_json(item) for item in value] if p.kind == "buffer" else p.scalar.to_json(value)
+        for p, value in zip(signature.params, arguments, strict=True)
+    ]
+
+
+def arguments_from_json(signature: CSignature, row: list) -> list:
+    """Inverse of ``arguments_json``; ValueError when the row does not fit the signature."""
+    if not isinstance(row, list) or len(row) != len(signature.params):
+        raise ValueError(f"inputs: expected {len(signature.params)} arguments, found {row!r}"[:300])
+    arguments = []
+    for p, value in zip(signature.params, row, strict=True):
+        if (p.kind == "buffer") != isinstance(value, list) or (p.kind == "buffer" and len(value) > MAX_LENGTH):
+            raise ValueError(f"inputs: {value!r} is no value of parameter {p.name}"[:300])
+        try:
+            arguments.append(
+                [p.scalar.from_json(item) for item in value] if p.kind == "buffer" else p.scalar.from_json(value)
+            )
+        except (TypeError, ValueError) as err:
+            raise ValueError(f"inputs: {value!r} is no value of parameter {p.name}"[:300]) from err
+    return arguments
+
+
+def _with_one_nan(data: bytes, scalar: Scalar) -> bytes:
+    """All NaNs compare equal: their bits are not the function's to decide."""
+    if not scalar.is_float:
+        return data
+    values = struct.unpack(f"<{len(data) // scalar.size}{scalar.format}", data)
+    if not any(math.isnan(value) for value in values):
+        return data
+    return b"".join(NAN if math.isnan(value) else struct.pack(f"<{scalar.format}", value) for value in values)

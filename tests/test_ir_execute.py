@@ -1,0 +1,139 @@
+"""The harness: undefined behaviour is filtered, crashes and endless loops are contained, unstable reads show."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+
+pytest.importorskip("llvmlite", reason="IR groups need llvmlite (the train extra)")
+pytest.importorskip("ziglang", reason="IR groups need ziglang (the train extra)")
+
+from oorl.ir.compile import compile_sources  # noqa: E402
+from oorl.ir.csource import Source  # noqa: E402
+from oorl.ir.execute import EVERY_RUN, Harness  # noqa: E402
+from oorl.ir.inputs import MAX_LENGTH, argument_lists, harvest  # noqa: E402
+from oorl.ir.layout import arguments_from_json, arguments_json, outcome_json  # noqa: E402
+from oorl.ir.signature import CSignature  # noqa: E402
+
+INT_MAX, INT_MIN = 2**63 - 1, -(2**63)
+ARRAY = CSignature.from_prototype("long long", "const long long *xs, long long n")
+WRITE = CSignature.from_prototype("void", "long long *xs, long long n")
+TWO = CSignature.from_prototype("long long", "long long a, long long b")
+
+
+def body(signature: CSignature, text: str) -> str:
+    heads = {ARRAY: "i64 @f(ptr %0, i64 %1)", WRITE: "void @f(ptr %0, i64 %1)", TWO: "i64 @f(i64 %0, i64 %1)"}
+    return f"define {heads[signature]} {{\n{text}\n}}\n"
+
+
+def returns(harness: Harness, outcomes) -> list[str]:
+    return [outcome_json(harness.layout.signature, outcome)["ret"] for outcome in outcomes]
+
+
+def test_values_arrive_and_return_whole():
+    inputs = [[INT_MAX, 1], [INT_MIN, -1], [-5, 7]]
+    harness = Harness(TWO, "f", inputs)
+    [run] = harness.run([body(TWO, "  %3 = xor i64 %0, %1\n  ret i64 %3")])
+    assert run.stable and len(run.runs) == len(EVERY_RUN)
+    assert returns(harness, run.runs[0]) == [str(a ^ b) for a, b in inputs]
+
+
+@pytest.mark.parametrize(
+    ("code", "values"),
+    [("i1", [0, 1]), ("i8", [-128, 127]), ("u8", [0, 255]), ("i16", [-32768, 7]), ("u16", [65535]), ("i32", [-(2**31)]), ("u32", [2**32 - 1]), ("u64", [2**64 - 1])],
+)
+def test_every_integer_width_keeps_its_sign(code, values):
+    row = {"ret": code, "params": [{"kind": "scalar", "name": "a", "type": code}]}
+    signature = CSignature.from_json(row)
+    scalar = signature.params[0].scalar
+    harness = Harness(signature, "f", [[value] for value in values])
+    [run] = harness.run([f"define {scalar.extension} {scalar.llvm} @f({scalar.llvm} {scalar.extension} %0) {{\n  ret {scalar.llvm} %0\n}}\n"])
+    assert run.stable and returns(harness, run.runs[0]) == [str(value) for value in values]
+
+
+def test_doubles_keep_their_bits_and_nans_are_one():
+    signature = CSignature.from_prototype("double", "double x")
+    inputs = [[0.1], [-0.0], [math.inf], [math.nan]]
+    harness = Harness(signature, "f", inputs)
+    same, other = harness.run(
+        ["define double @f(double %0) {\n  ret double %0\n}\n", "define double @f(double %0) {\n  %2 = fneg double %0\n  ret double %2\n}\n"]
+    )
+    assert returns(harness, same.runs[0]) == [(0.1).hex(), (-0.0).hex(), "inf", "nan"]
+    assert same.runs[0][3] == other.runs[0][3] and same.runs[0][1] != other.runs[0][1]
+
+
+def test_crashes_and_endless_loops_end_only_themselves():
+    texts = [
+        body(ARRAY, "  br label %3\n3:\n  br label %3"),
+        body(ARRAY, "  %3 = load i64, ptr null\n  ret i64 %3"),
+        body(ARRAY, "  %3 = sdiv i64 1, 0\n  ret i64 %3"),
+        body(ARRAY, "  %3 = call i64 @f(ptr %0, i64 %1)\n  %4 = add i64 %3, %1\n  ret i64 %4"),  # the stack ends
+        body(ARRAY, "  ret i64 %1"),
+    ]
+    harness = Harness(ARRAY, "f", [[[1, 2], 2], [[], 0]])
+    for isolate in (False, True):
+        runs = harness.run(texts, isolate=isolate)
+        assert [run.failure for run in runs[:2]] == ["timeout", "crash"]
+        assert runs[3].failure == "crash"
+        assert runs[4].stable and returns(harness, runs[4].runs[0]) == ["2", "0"]
+
+
+def test_reads_outside_buffers_and_of_unwritten_memory_are_unstable():
+    texts = {
+        "before": body(ARRAY, "  %3 = getelementptr i64, ptr %0, i64 -1\n  %4 = load i64, ptr %3\n  ret i64 %4"),
+        "behind": body(ARRAY, "  %3 = getelementptr i64, ptr %0, i64 %1\n  %4 = load i64, ptr %3\n  ret i64 %4"),
+        "unwritten": body(ARRAY, "  %3 = alloca [8 x i64]\n  %4 = load volatile i64, ptr %3\n  ret i64 %4"),
+        "address": body(ARRAY, "  %3 = ptrtoint ptr %0 to i64\n  ret i64 %3"),
+        "write": body(ARRAY, "  %3 = getelementptr i64, ptr %0, i64 %1\n  store i64 0, ptr %3\n  ret i64 0"),
+    }
+    harness = Harness(ARRAY, "f", [[[1, 2], 2]])
+    for name, run in zip(texts, harness.run(list(texts.values())), strict=True):
+        assert run.failure is None and not run.stable, name
+
+
+def test_written_buffers_are_outcomes():
+    harness = Harness(WRITE, "f", [[[3, 4], 2]])
+    [run] = harness.run([body(WRITE, "  store i64 9, ptr %0\n  ret void")])
+    assert run.stable
+    assert outcome_json(WRITE, run.runs[0][0]) == {"ret": None, "memory": {"xs": ["9", "4"]}}
+
+
+def test_inputs_with_undefined_behaviour_are_dropped():
+    code = "#include <stdbool.h>\nbool f(long long a, long long b) { return a + b > a; }"
+    signature = CSignature.from_prototype("bool", "long long a, long long b")
+    [modules] = compile_sources([Source("f", code, "f", signature, "", "", "")])
+    inputs = [[1, 2], [INT_MAX, 1], [INT_MIN, -1], [-3, 5], [INT_MAX, 0], [INT_MIN, INT_MIN]]
+    overflows = [not INT_MIN <= a + b <= INT_MAX for a, b in inputs]
+    kept = Harness(signature, "f", inputs).free_of_undefined_behaviour(modules.ub)
+    assert kept == [k for k, bad in enumerate(overflows) if not bad]
+
+
+def test_undefined_behaviour_of_a_helper_and_endless_inputs_are_dropped():
+    code = """
+    static long long part(long long a, long long b) { return a / b; }
+    long long f(long long a, long long b) { while (a > 100) { a += b; b = 0; } return part(a, b - 1); }
+    """
+    [modules] = compile_sources([Source("f", code, "f", TWO, "", "", "")])
+    inputs = [[9, 3], [9, 1], [500, 1], [101, -5], [8, 0]]
+    kept = Harness(TWO, "f", inputs).free_of_undefined_behaviour(modules.ub)
+    assert kept == [0, 3, 4]  # b = 1 divides by zero; a = 500 never ends
+
+
+def test_inputs_fit_their_signature_and_repeat():
+    signature = CSignature.from_prototype("int", "const short *xs, int n, unsigned char c, bool b, double x, unsigned u")
+    first = list(itertools.islice(argument_lists(signature, "seed", [17]), 300))
+    assert first == list(itertools.islice(argument_lists(signature, "seed", [17]), 300))
+    assert first != list(itertools.islice(argument_lists(signature, "other", [17]), 300))
+    for xs, n, c, b, _, u in first:
+        assert n == len(xs) <= MAX_LENGTH and all(-(2**15) <= x < 2**15 for x in xs)
+        assert 0 <= c < 256 and b in (0, 1) and 0 <= u < 2**32
+    assert {n for _, n, *_ in first} == set(range(MAX_LENGTH + 1))
+    assert any(c == 17 for _, _, c, *_ in first), "constants of the function are tried"
+    for row in first[:20]:
+        assert arguments_from_json(signature, arguments_json(signature, row)) == row
+
+
+def test_constants_are_harvested_with_their_neighbours():
+    assert harvest("  %3 = icmp slt i64 %1, 40\n  %17 = add i32 %3, -2\n") == [-3, -2, -1, 39, 40, 41]
