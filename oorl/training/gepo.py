@@ -1,0 +1,169 @@
+"""The off-policy half: group equivalent preference optimization in two passes (arXiv 2505.12723, eq. 6-9).
+
+The loss of a group needs the scores of all its members, but its gradient is a weighted sum of theirs:
+
+    dL/dtheta = sum_k (dL/ds_k) ds_k/dtheta
+ So the members are scored without gradient, the loss is differentiated with respect to the scores alone, and each
+member is run once more with its coefficient. Exact, and the memory is one batch's, whatever the size of the group.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from oorl_kernels import GepoLoss, gepo_loss
+from torch import Tensor
+
+from oorl.config import Config
+from oorl.data.ir_groups import IRGroup
+from oorl.data.jsonl import read_jsonl, write_jsonl
+from oorl.policy.model import Policy
+from oorl.policy.packing import PackedBatch, Tree
+from oorl.policy.prompts import IR_TAG, Prompter
+from oorl.policy.scoring import Budget, score_responses
+from oorl.training.mesh import World
+from oorl.training.metrics import StepMetrics
+
+
+@dataclass(frozen=True)
+class PreferenceGroup:
+    """An IR group in token ids, winners first; ``ref_scores`` are its members' under the reference, once known."""
+
+    group_id: str
+    prompt: tuple[int, ...]
+    members: tuple[tuple[int, ...], ...]
+    num_winners: int
+    ref_scores: tuple[float, ...] = ()
+
+
+def preference_group(group: IRGroup, prompter: Prompter) -> PreferenceGroup:
+    """Tokenize a group: the source as the prompt, every IR as an answer."""
+    members = tuple(prompter.response(member["ir"], IR_TAG) for member in (*group.winners, *group.losers))
+    return PreferenceGroup(group.group_id, prompter.ir(group), members, len(group.winners))
+
+
+def member_trees(groups: Sequence[PreferenceGroup]) -> list[Tree]:
+    """One tree a group; members are numbered through all groups."""
+    trees, first = [], 0
+    for group in groups:
+        trees.append(Tree(group.prompt, group.members, tuple(range(first, first + len(group.members)))))
+        first += len(group.members)
+    return trees
+
+
+def score_members(
+    policy: Policy, groups: Sequence[PreferenceGroup], budget: Budget, world: World, *, length_normalize: bool
+) -> Tensor:
+    """Log-prob of every member, summed (or averaged) over its tokens, without gradient: [K] float64."""
+    batches = _packed(groups, budget, world)
+    logprobs, _ = score_responses(policy, batches)
+    scores = torch.zeros(sum(len(group.members) for group in groups), dtype=torch.float64)
+    for index, values in logprobs.items():
+        scores[index] = values.double().mean() if length_normalize else values.double().sum()
+    return scores
+
+
+def group_loss(scores: Tensor, groups: Sequence[PreferenceGroup], config: Config, normalizer: float) -> GepoLoss:
+    """GEPO loss of scored groups against their reference scores; ``scores`` [K] as ``score_members`` orders them."""
+    sizes = torch.tensor([len(group.members) for group in groups])
+    is_winner = torch.cat([torch.arange(len(group.members)) < group.num_winners for group in groups])
+    return gepo_loss(
+        scores,
+        torch.tensor([score for group in groups for score in group.ref_scores], dtype=scores.dtype),
+        is_winner,
+        torch.arange(len(groups)).repeat_interleave(sizes),
+        num_groups=len(groups),
+        beta=config.gepo.beta,
+        variance_weight=config.gepo.variance_weight,
+        normalizer=normalizer,
+    )
+
+
+def backward_gepo_loss(
+    policy: Policy, groups: Sequence[PreferenceGroup], config: Config, world: World, metrics: StepMetrics
+) -> None:
+    """Add the gradient of w_gepo L_gepo over this rank's ``groups`` to the parameters', in two passes."""
+    budget = Budget(config.training.row_tokens, config.training.micro_batch_tokens)
+    normalize = config.gepo.length_normalize
+    normalizer = max(world.sum([len(groups)])[0], 1.0)
+    scores = score_members(policy, groups, budget, world, length_normalize=normalize).requires_grad_()
+    if groups:
+        result = group_loss(scores, groups, config, normalizer)
+        result.loss.backward()
+        metrics.sum("loss/gepo", result.loss.detach() / config.updates_per_step)
+        metrics.mean("gepo/margin", result.margin.sum(), len(groups))
+        metrics.mean("gepo/winner_variance", result.winner_variance.sum(), len(groups))
+        metrics.mean("gepo/pair_accuracy", result.pair_accuracy.sum(), len(groups))
+    weight = config.objective.w_gepo * world.size
+    for batch in _packed(groups, budget, world):
+        logprobs, _ = policy.score(batch)
+        if not batch.indices:
+            (logprobs.sum() * 0.0).backward()
+            continue
+        coefficients = scores.grad[list(batch.indices)].to(logprobs) * weight
+        if normalize:
+            coefficients = coefficients / batch.cu_seqlens.diff().to(logprobs)
+        (batch.sum_per_sequence(logprobs) * coefficients).sum().backward()
+
+
+def with_reference(
+    policy: Policy,
+    groups: Sequence[PreferenceGroup],
+    records: Sequence[IRGroup],
+    config: Config,
+    world: World,
+    key: str,
+    cache: Path,
+) -> list[PreferenceGroup]:
+    """Give every group its reference scores: from its record or the cache file under ``key``, else from ``policy``,
+    then cached.
+
+    ``policy`` must hold the reference's weights, which are those of the run's start. Groups are static, so this
+    happens once.
+    """
+    known = {
+        group.group_id: _cached(group, record.ref_scores.get(key), record)
+        for group, record in zip(groups, records, strict=True)
+    }
+    stored = world.from_main({row["group_id"]: row for _, row in read_jsonl(cache)} if cache.exists() else {})
+    for group in groups:
+        row = stored.get(group.group_id)
+        if row and row["key"] == key and len(row["scores"]) == len(group.members):
+            known[group.group_id] = tuple(row["scores"])
+    missing = [group for group in groups if not known[group.group_id]]
+    if missing:
+        mine = missing[world.rank :: world.size]
+        budget = Budget(config.training.row_tokens, config.training.micro_batch_tokens)
+        scores = score_members(policy, mine, budget, world, length_normalize=config.gepo.length_normalize)
+        split = scores.split([len(group.members) for group in mine]) if mine else ()
+        local = {group.group_id: tuple(part.tolist()) for group, part in zip(mine, split, strict=True)}
+        for scored in world.gather(local):
+            known |= scored
+        if world.is_main:
+            write_jsonl(cache, ({"group_id": name, "key": key, "scores": known[name]} for name in known))
+    return [replace(group, ref_scores=known[group.group_id]) for group in groups]
+
+
+def reference_key(model_dir: Path, prompter: Prompter, config: Config, device: torch.device) -> str:
+    """sha256 of all that decides a reference score: weights, tokenizer, template, dtype, length_normalize."""
+    digest = hashlib.sha256()
+    for path in sorted([model_dir / "config.json", *model_dir.glob("*.safetensors"), *model_dir.glob("*.bin")]):
+        with path.open("rb") as handle:
+            digest.update(hashlib.file_digest(handle, "sha256").digest())
+    dtype = "bfloat16" if device.type == "cuda" else "float32"
+    digest.update(f"{prompter.fingerprint}/{dtype}/{config.gepo.length_normalize}".encode())
+    return digest.hexdigest()
+
+
+def _cached(group: PreferenceGroup, scores: dict | None, record: IRGroup) -> tuple[float, ...]:
+    names = [member["id"] for member in (*record.winners, *record.losers)]
+    return tuple(scores[name] for name in names) if scores and all(name in scores for name in names) else ()
+
+
+def _packed(groups: Sequence[PreferenceGroup], budget: Budget, world: World) -> list[PackedBatch]:
+    trees = member_trees(groups)
+    return budget.pack(trees, num_batches=world.max(len(budget.pack(trees))))

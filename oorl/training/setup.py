@@ -1,0 +1,181 @@
+"""Everything a run needs before its first step: model, data, optimizer, reference scores, and where it stands."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from oorl.config import Config, check
+from oorl.data.ir_groups import read_ir_groups
+from oorl.data.problems import Problem, read_problems
+from oorl.errors import UserError
+from oorl.policy.model import Policy, load_policy, load_tokenizer, shard
+from oorl.policy.prompts import Prompter
+from oorl.reward import PoolConfig, RewardPool
+from oorl.reward.languages import missing_toolchain
+from oorl.training.checkpoint import Progress, check_same_run, latest_checkpoint, load_checkpoint, resolved
+from oorl.training.gepo import PreferenceGroup, preference_group, reference_key, with_reference
+from oorl.training.mesh import World
+from oorl.training.optimizer import build_optimizer
+from oorl.training.rollout import Task
+
+
+@dataclass
+class Run:
+    """The state of a run on one rank; only ``progress`` and what the optimizer holds ever change."""
+
+    config: Config
+    world: World
+    policy: Policy
+    reference: Policy | None  # frozen, when objective.kl_coef > 0
+    prompter: Prompter
+    optimizer: torch.optim.Optimizer
+    tasks: Sequence[Task]
+    held_out: Sequence[Task]
+    groups: Sequence[PreferenceGroup]
+    total_steps: int
+    progress: Progress
+
+    @property
+    def out_dir(self) -> Path:
+        return Path(self.config.training.out_dir)
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.out_dir / "checkpoints"
+
+    @property
+    def eos_token_id(self) -> int:
+        return self.prompter.tokenizer.eos_token_id
+
+    @property
+    def total_updates(self) -> int:
+        return self.total_steps * self.config.updates_per_step
+
+
+def set_up(config: Config, world: World, *, resume: bool) -> Run:
+    """Read and check everything, load and shard the model, and restore the latest checkpoint when ``resume``."""
+    check(config)
+    out_dir = Path(config.training.out_dir)
+    _claim(out_dir, config, world, resume)
+    tokenizer = load_tokenizer(config.model.path)
+    prompter = Prompter(tokenizer, config.model.template)
+    tasks = _tasks(config.data.problems, prompter, config, world) if config.objective.w_rl else []
+    held_out = _tasks(config.data.held_out, prompter, config, world) if config.training.evaluate_every else []
+    policy = _policy(config, world, config.model.gradient_checkpointing)
+    reference = None
+    if config.objective.kl_coef and config.objective.w_rl:
+        reference = _policy(config, world, False)
+        reference.requires_grad_(False)
+    # Scored before a checkpoint is restored: the reference is the model the run started from.
+    groups = _groups(policy, prompter, config, world, out_dir) if config.objective.w_gepo else []
+    optimizer = build_optimizer(policy, config.optimizer)
+    found = world.from_main(latest_checkpoint(out_dir / "checkpoints")) if resume else None
+    progress = load_checkpoint(found, policy, optimizer, world) if found else Progress()
+    total = config.training.steps or _one_epoch(config, len(tasks), len(groups))
+    return Run(config, world, policy, reference, prompter, optimizer, tasks, held_out, groups, total, progress)
+
+
+@contextmanager
+def open_pool(config: Config, world: World) -> Iterator[RewardPool | None]:
+    """One pool a node: its first rank starts it, the others join; None when nothing needs unit tests."""
+    if not (config.objective.w_rl or config.training.evaluate_every):
+        yield None
+        return
+    here = socket.gethostname()
+    pool = None
+    try:
+        if world.local_rank == 0:
+            pool = RewardPool(PoolConfig(slots=config.reward.slots, batch_deadline_s=config.reward.batch_deadline_s))
+        places = world.gather((here, pool.socket_path if pool else None))
+        if pool is None:
+            pool = RewardPool.connect(next(path for host, path in places if host == here and path))
+        yield pool
+    finally:
+        if pool is not None:
+            pool.close()
+
+
+def derived_seed(*parts: int | str) -> int:
+    """A 63-bit seed from a path of numbers and names: streams that share a seed stay independent."""
+    return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:8], "big") >> 1
+
+
+def _claim(out_dir: Path, config: Config, world: World, resume: bool) -> None:
+    """Make the run directory this run's own, without harming another run's."""
+    fault: UserError | None = None
+    if world.is_main:
+        try:
+            saved = out_dir / "config.toml"
+            if saved.exists() and resume:
+                check_same_run(saved, config)
+            elif saved.exists():
+                raise UserError(
+                    f"{out_dir}: already holds a run; add --resume to continue it, or choose another --out directory"
+                )
+            else:
+                out_dir.mkdir(parents=True, exist_ok=True)
+                saved.write_text(resolved(config), encoding="utf-8")
+        except OSError as err:
+            fault = UserError(f"cannot write to {out_dir}: {err.strerror}; choose another --out directory")
+        except UserError as err:
+            fault = err
+    fault = world.from_main(fault)
+    if fault:
+        raise fault
+
+
+def _tasks(path: str, prompter: Prompter, config: Config, world: World) -> list[Task]:
+    problems = read_problems(path)
+    _check_toolchains(problems, path)
+    limit = config.data.max_prompt_tokens
+    tasks = [Task(problem, prompter.translation(problem)) for problem in problems]
+    kept = [task for task in tasks if len(task.prompt) <= limit]
+    if not kept:
+        raise UserError(f"{path}: every prompt is longer than data.max_prompt_tokens={limit}; raise it")
+    if world.is_main and len(kept) < len(tasks):
+        print(f"{path}: left out {len(tasks) - len(kept)} of {len(tasks)} prompts over data.max_prompt_tokens={limit}")
+    return kept
+
+
+def _check_toolchains(problems: Sequence[Problem], path: str) -> None:
+    for language in sorted({problem.target_lang for problem in problems}):
+        try:
+            missing = missing_toolchain(language)
+        except KeyError as err:
+            raise UserError(f"{path}: target_lang {language!r} is no language the reward pool can run") from err
+        if missing:
+            raise UserError(f"{path}: has problems to translate to {language}, but {missing}")
+
+
+def _groups(policy: Policy, prompter: Prompter, config: Config, world: World, out_dir: Path) -> list[PreferenceGroup]:
+    path, limit = config.data.groups, config.gepo.max_tokens
+    pairs = [(preference_group(record, prompter), record) for record in read_ir_groups(path)]
+    kept = [(group, record) for group, record in pairs if len(group.prompt) + max(map(len, group.members)) <= limit]
+    if not kept:
+        raise UserError(f"{path}: every group has a member longer than gepo.max_tokens={limit}; raise it")
+    if world.is_main and len(kept) < len(pairs):
+        print(
+            f"{path}: {len(pairs) - len(kept)} of {len(pairs)} groups exceed gepo.max_tokens={limit} and are left out"
+        )
+    groups, records = zip(*kept, strict=True)
+    key = reference_key(Path(config.model.path), prompter, config, policy.device)
+    return with_reference(policy, groups, records, config, world, key, out_dir / "ref_scores.jsonl")
+
+
+def _policy(config: Config, world: World, gradient_checkpointing: bool) -> Policy:
+    policy = load_policy(config.model.path, gradient_checkpointing=gradient_checkpointing)
+    return shard(policy, world.mesh) if world.mesh is not None else policy
+
+
+def _one_epoch(config: Config, tasks: int, groups: int) -> int:
+    if config.objective.w_rl:
+        return math.ceil(tasks / config.rollout.prompts_per_step)
+    return math.ceil(groups / config.gepo.groups_per_update)
