@@ -1,4 +1,4 @@
-"""The ``oorl`` command: parses arguments, calls one function per sub-command, and turns a person's mistakes into one sentence."""
+"""The ``oorl`` command: one function a sub-command, and a person's mistakes told in one sentence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from oorl.errors import UsageError, UserError
 
 # Each module has add_arguments(parser) and run(args) -> exit status; it is imported only when its command is asked for.
 COMMANDS = {
-    "quickstart": ("oorl.quickstart.command", "learn from scratch on this machine: data, warm-up, OORL, evaluation, plots"),
+    "quickstart": (
+        "oorl.quickstart.command",
+        "learn from scratch on this machine: data, warm-up, OORL, evaluation, plots",
+    ),
     "train": ("oorl.training.command", "train a model from a recipe"),
     "score": ("oorl.reward.command", "run completions against their unit tests"),
     "evaluate": ("oorl.evaluation.command", "pass@k of a model on problems, by language pair"),
@@ -44,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="oorl", description="OORL: on-policy RL with group equivalent preferences for code models (arXiv 2505.12723)"
+        prog="oorl",
+        description="OORL: on-policy RL with group equivalent preferences for code models (arXiv 2505.12723)",
     )
     parser.add_argument("--version", action="version", version=f"oorl-kernels {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")

@@ -1,6 +1,7 @@
 """Neutral value types and signatures: one notation for every language, and the JSON values that inhabit it.
 
-Grammar: ``int | float | bool | str | list[T] | dict[str, T] | optional[T]``. ``int`` is signed 64-bit; ``str`` counts code points.
+Grammar: ``int | float | bool | str | list[T] | dict[str, T] | optional[T]``.
+``int`` is signed 64-bit; the length of a ``str`` is counted in code points.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ class Type:
         if self.kind == "list":
             return isinstance(value, list) and all(self.element.accepts(v) for v in value)
         if self.kind == "dict":
-            return isinstance(value, dict) and all(isinstance(k, str) and self.element.accepts(v) for k, v in value.items())
+            return isinstance(value, dict) and all(
+                isinstance(k, str) and self.element.accepts(v) for k, v in value.items()
+            )
         if self.kind == "int":
             return isinstance(value, int) and not isinstance(value, bool) and INT_MIN <= value <= INT_MAX
         if self.kind == "float":

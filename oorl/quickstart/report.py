@@ -1,0 +1,133 @@
+"""``report.json``: what a quickstart run reached, with everything it was made from."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+import transformers
+
+import oorl
+from oorl.config import Config
+from oorl.evaluation.statistics import bootstrap_mean
+from oorl.quickstart.settings import QuickstartSettings
+
+
+def make_report(
+    seed: int,
+    arm: str,
+    settings: QuickstartSettings,
+    config: Config,
+    data: dict,
+    warm: dict,
+    before: dict,
+    after: dict,
+    metrics: Sequence[dict],
+    wall_s: dict[str, float],
+) -> dict:
+    """Join the stages' results; differences are paired by problem (by group for the ranking), intervals are bootstrap.
+
+    ``pass_at_1_*`` is sampled at temperature 1 and ``greedy_*`` greedy; both over the held-out problems.
+    """
+    kept = [i for i, values in enumerate(zip(before["sampled"], after["sampled"], strict=True)) if None not in values]
+    sampled = {when: [stage["sampled"][i] for i in kept] for when, stage in (("before", before), ("after", after))}
+    greedy = {when: [stage["greedy"][i] for i in kept] for when, stage in (("before", before), ("after", after))}
+    gains = [new - old for old, new in zip(sampled["before"], sampled["after"], strict=True)]
+    difference = bootstrap_mean(gains)
+    report = {
+        "arm": arm,
+        "seed": seed,
+        "n_problems": len(kept),
+        "wall_s": round(sum(wall_s.values()), 1),
+        "difference": difference.mean,
+        "ci95_difference": [difference.low, difference.high],
+    }
+    for when in ("before", "after"):
+        for key, kind, rates in (("pass_at_1", "sampled", sampled[when]), ("greedy", "greedy", greedy[when])):
+            interval = bootstrap_mean(rates)
+            report[f"{key}_{when}"] = interval.mean
+            report[f"ci95_{kind}_{when}"] = [interval.low, interval.high]
+    return {
+        **report,
+        "per_pair": _per_pair([before["pairs"][i] for i in kept], sampled, greedy),
+        "ir_ranking": _ranking(before, after),
+        "verdicts_before": before["verdicts"],
+        "verdicts_after": after["verdicts"],
+        "reward_wait_share": _reward_wait_share(metrics),
+        "transliteration": data,
+        "warmup": {"parameters": warm["parameters"], "first_loss": warm["losses"][0], "last_loss": warm["losses"][-1]},
+        "settings": asdict(settings),
+        "recipe": asdict(config),
+        "stages_wall_s": wall_s,
+        "environment": environment(),
+    }
+
+
+def environment() -> dict:
+    """Versions, hardware and commit a figure depends on."""
+    commit = subprocess.run(
+        ["git", "-C", str(Path(oorl.__file__).parent), "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+    )
+    return {
+        "oorl": oorl.__version__,
+        "commit": commit.stdout.strip() or None,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def summary(report: dict) -> str:
+    """The outcome in a few lines of text."""
+    low, high = report["ci95_difference"]
+    ranking = report["ir_ranking"]
+    lines = [
+        f"held-out problems     {report['n_problems']}",
+        f"pass@1 sampled, T=1   {report['pass_at_1_before']:.1%} -> {report['pass_at_1_after']:.1%}"
+        f"   ({report['difference']:+.1%}, 95% bootstrap {low:+.1%} to {high:+.1%})",
+        f"pass@1 greedy         {report['greedy_before']:.1%} -> {report['greedy_after']:.1%}",
+        f"IR pairs ranked right {ranking['before']:.1%} -> {ranking['after']:.1%}   ({ranking['n_groups']} groups)",
+    ]
+    for pair, row in report["per_pair"].items():
+        lines.append(f"  {pair:<22} {row['sampled_before']:.1%} -> {row['sampled_after']:.1%}")
+    return "\n".join(lines)
+
+
+def _per_pair(pairs: Sequence[str], sampled: dict, greedy: dict) -> dict[str, dict]:
+    rows = {}
+    for pair in sorted(set(pairs)):
+        places = [i for i, name in enumerate(pairs) if name == pair]
+        rows[pair] = {"n": len(places)}
+        for kind, rates in (("sampled", sampled), ("greedy", greedy)):
+            for when in ("before", "after"):
+                rows[pair][f"{kind}_{when}"] = sum(rates[when][i] for i in places) / len(places)
+    return rows
+
+
+def _ranking(before: dict, after: dict) -> dict:
+    gains = [new - old for old, new in zip(before["ranked_right"], after["ranked_right"], strict=True)]
+    difference = bootstrap_mean(gains)
+    variances = []
+    for old, new in zip(before["winner_sums"], after["winner_sums"], strict=True):
+        ratios = [b - a for a, b in zip(old, new, strict=True)]
+        mean = sum(ratios) / len(ratios)
+        variances.append(sum((ratio - mean) ** 2 for ratio in ratios) / len(ratios))
+    return {
+        "n_groups": len(gains),
+        "before": sum(before["ranked_right"]) / len(gains),
+        "after": sum(after["ranked_right"]) / len(gains),
+        "ci95_difference": [difference.low, difference.high],
+        "winner_variance_mean": sum(variances) / len(variances),
+        "winner_variance_max": max(variances),
+    }
+
+
+def _reward_wait_share(metrics: Sequence[dict]) -> float | None:
+    waits = [row["time/reward_wait_s"] / row["time/step_s"] for row in metrics if "time/reward_wait_s" in row]
+    return sum(waits) / len(waits) if waits else None

@@ -1,0 +1,55 @@
+"""Finished stages of a run, kept on disk: an interrupted quickstart goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from oorl.errors import UserError
+
+
+class Stages:
+    """Runs named stages once; each leaves a JSON result and its wall time in ``DIR/stages.json``.
+
+    Args:
+        directory: of the run.
+        identity: what must be equal for finished stages to count (seed, settings); another run's directory is refused.
+    """
+
+    def __init__(self, directory: Path, identity: dict) -> None:
+        self._path = directory / "stages.json"
+        self._state = {"identity": identity, "results": {}, "wall_s": {}}
+        if self._path.exists():
+            kept = json.loads(self._path.read_text())
+            if kept["identity"] != identity:
+                raise UserError(f"{directory}: holds a run with another seed or other settings; give another --out")
+            self._state = kept
+            print(f"going on in {directory}: finished before: {', '.join(kept['results']) or 'nothing'}")
+        else:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._save()
+
+    @property
+    def wall_s(self) -> dict[str, float]:
+        """Seconds each finished stage took, in order."""
+        return dict(self._state["wall_s"])
+
+    def run(self, name: str, title: str, stage: Callable[[], dict]) -> dict:
+        """Return the stage's stored result, or announce it, run it and store what it returns."""
+        if name in self._state["results"]:
+            return self._state["results"][name]
+        print(f"\n== {title}", flush=True)
+        start = time.perf_counter()
+        result = json.loads(json.dumps(stage()))  # what a later run would read back
+        self._state["wall_s"][name] = round(time.perf_counter() - start, 1)
+        self._state["results"][name] = result
+        self._save()
+        return result
+
+    def _save(self) -> None:
+        partial = self._path.with_suffix(".incomplete")
+        partial.write_text(json.dumps(self._state, indent=1) + "\n")
+        os.replace(partial, self._path)

@@ -1,0 +1,33 @@
+"""A small byte-level BPE tokenizer, trained on the quickstart's own corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+EOS, PAD = "<|endoftext|>", "<|pad|>"
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int):
+    """Train a byte-level BPE (any text round-trips) and wrap it for transformers.
+
+    Args:
+        texts: the corpus.
+        vocab_size: entries including the 256 bytes and the two special tokens.
+
+    Returns:
+        A ``PreTrainedTokenizerFast`` with end-of-text and padding tokens.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[PAD, EOS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=EOS, pad_token=PAD)
