@@ -1,0 +1,353 @@
+"""Policy loss: against the naive float64 definition, its own derivatives, and the Triton kernels against their twin."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oorl_kernels import reference
+from oorl_kernels.policy_loss import loss_normalizer, policy_loss, token_policy_terms
+from oorl_kernels.policy_loss_ops import policy_sums_triton
+from oorl_kernels.policy_loss_torch import SurrogateOptions, policy_sums_torch
+
+KERNEL_DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # without a GPU the kernels run in the interpreter
+# A compiled kernel takes its scalars as float32, so clip_eps = 0.2 is 3e-9 off there even in float64.
+KERNEL_TOLERANCE = 1e-7 if KERNEL_DEVICE == "cuda" else 1e-12
+# A float32 term is a few roundings of numbers near 1; sums here have under 100 terms.
+FLOAT32_TOLERANCE = 100 * torch.finfo(torch.float32).eps
+LENGTHS = (5, 0, 9, 1)  # one sequence is empty
+
+
+def make_batch(seed: int = 0, rows: int = 4, tokens: int = 9, dtype: torch.dtype = torch.float64) -> dict:
+    """Padded tensors; ratios reach well outside the clip range on both sides."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal() -> torch.Tensor:
+        return torch.randn(rows, tokens, generator=generator, dtype=torch.float64)
+
+    logprobs = -normal().abs() - 0.1
+    batch = {
+        "token_logprobs": logprobs, "old_logprobs": logprobs + 0.4 * normal(), "advantages": normal(),
+        "ref_logprobs": logprobs + 0.5 * normal(), "entropy": normal().abs(),
+    }  # fmt: skip
+    batch = {name: tensor.to(dtype) for name, tensor in batch.items()}
+    lengths = torch.tensor([LENGTHS[i % len(LENGTHS)] for i in range(rows)]).clamp(max=tokens)
+    inside = torch.arange(tokens) < lengths[:, None]
+    batch["loss_mask"] = inside & (torch.rand(rows, tokens, generator=generator) > 0.2)
+    batch["lengths"] = lengths
+    return batch
+
+
+def pack(batch: dict) -> dict:
+    """The same tokens packed, without padding."""
+    inside = torch.arange(batch["loss_mask"].shape[1]) < batch["lengths"][:, None]
+    packed = {name: tensor[inside] for name, tensor in batch.items() if name != "lengths"}
+    packed["cu_seqlens"] = torch.cat([torch.zeros(1, dtype=torch.long), batch["lengths"].cumsum(0)])
+    return packed
+
+
+def run(batch: dict, function=policy_loss, **options) -> tuple:
+    """Output and the gradients in log-probs and (if used) entropy."""
+    arguments = {name: tensor for name, tensor in batch.items() if name != "lengths"}
+    if options.get("kl_coef", 0.0) == 0.0:
+        arguments.pop("ref_logprobs", None)
+    if options.get("entropy_coef", 0.0) == 0.0:
+        arguments.pop("entropy", None)
+    for name in {"token_logprobs", "entropy"} & arguments.keys():
+        arguments[name] = arguments[name].detach().clone().requires_grad_()
+    leaves = [arguments[name] for name in ("token_logprobs", "entropy") if name in arguments]
+    out = function(**arguments, **options)
+    loss = out if isinstance(out, torch.Tensor) else out.loss
+    return out, torch.autograd.grad(loss, leaves)
+
+
+def named(options: dict) -> str:
+    return f"{options['ratio_level']}-{options['aggregation']}-{options.get('kl_estimator')}"
+
+
+OPTIONS = [
+    dict(ratio_level=ratio_level, aggregation=aggregation, **extra)
+    for ratio_level, (aggregation, extra) in itertools.product(
+        ("token", "sequence"),
+        (
+            ("token_mean", {}),
+            ("token_mean", {"kl_coef": 0.3, "kl_estimator": "k1", "dual_clip": 1.3}),
+            ("seq_mean_token_mean", {"kl_coef": 0.3, "kl_estimator": "k2", "entropy_coef": 0.1, "clip_eps_high": 0.28}),
+            ("seq_mean_token_sum_norm", {"kl_coef": 0.3, "kl_estimator": "k3", "max_tokens": 9}),
+        ),
+    )
+]
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
+@pytest.mark.parametrize("options", OPTIONS, ids=named)
+def test_value_and_gradient_equal_the_definition(options, packed):
+    batch = make_batch()
+    want, want_grads = run(batch, reference.policy_loss, **options)
+    got, grads = run(pack(batch) if packed else batch, **options)
+    torch.testing.assert_close(got.loss, want.detach(), rtol=1e-12, atol=1e-14)
+    inside = torch.arange(9) < batch["lengths"][:, None]
+    for grad, want_grad in zip(grads, want_grads, strict=True):
+        torch.testing.assert_close(grad, want_grad[inside] if packed else want_grad, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("kl_estimator", ["k1", "k2", "k3"])
+def test_gradcheck(kl_estimator):
+    batch = make_batch(rows=2, tokens=5)
+
+    def loss(logprobs, entropy):
+        return policy_loss(
+            logprobs, batch["old_logprobs"], batch["advantages"], batch["loss_mask"], entropy=entropy, entropy_coef=0.2,
+            ref_logprobs=batch["ref_logprobs"], kl_coef=0.5, kl_estimator=kl_estimator, dual_clip=1.5,
+        ).loss  # fmt: skip
+
+    leaves = [batch[name].clone().requires_grad_() for name in ("token_logprobs", "entropy")]
+    assert torch.autograd.gradcheck(loss, leaves)
+
+
+def test_sequence_ratio_has_the_gradient_of_the_papers_sequence_objective():
+    """GSPO eq. 5 differentiated as it stands: for one advantage a sequence, the token form agrees."""
+    batch = make_batch()
+    advantages = torch.tensor([1.0, 2.0, -1.0, 0.5], dtype=torch.float64)
+    mask, logprobs = batch["loss_mask"], batch["token_logprobs"].clone().requires_grad_()
+    sizes = mask.sum(1)
+    ratio = ((logprobs - batch["old_logprobs"]) * mask).sum(1).div(sizes.clamp(min=1)).exp()
+    objective = torch.minimum(ratio * advantages, ratio.clamp(0.8, 1.2) * advantages)
+    (want,) = torch.autograd.grad(-objective[sizes > 0].mean(), logprobs)
+    got, (grad,) = run({**batch, "advantages": advantages}, ratio_level="sequence", aggregation="seq_mean_token_mean")
+    torch.testing.assert_close(got.loss, -objective[sizes > 0].mean().detach())
+    torch.testing.assert_close(grad, want)
+
+
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_ratio_one_gives_the_plain_policy_gradient(backend):
+    batch = make_batch(dtype=torch.float32)
+    batch["old_logprobs"] = batch["token_logprobs"]
+    out, (grad,) = run({name: tensor.to(KERNEL_DEVICE) for name, tensor in batch.items()}, backend=backend)
+    want = torch.where(batch["loss_mask"], -batch["advantages"], 0.0) / batch["loss_mask"].sum()
+    torch.testing.assert_close(grad.cpu(), want, rtol=1e-6, atol=0)
+    assert out.metrics.ratio == out.metrics.tokens == batch["loss_mask"].sum()
+
+
+def test_terms_slope_is_their_derivative():
+    batch = make_batch(rows=20, tokens=20)
+    logprobs = batch["token_logprobs"].clone().requires_grad_()
+    ratio = (logprobs - batch["old_logprobs"]).exp()
+    surrogate = torch.minimum(ratio * batch["advantages"], ratio.clamp(0.8, 1.2) * batch["advantages"])
+    x = batch["ref_logprobs"] - logprobs
+    want = -surrogate + 0.1 * (x.exp() - 1 - x)
+    loss, slope = token_policy_terms(
+        batch["token_logprobs"], batch["old_logprobs"], batch["advantages"], ref_logprobs=batch["ref_logprobs"],
+        kl_coef=0.1,
+    )  # fmt: skip
+    torch.testing.assert_close(loss, want.detach())
+    torch.testing.assert_close(slope, torch.autograd.grad(want.sum(), logprobs)[0])
+
+
+def test_metrics_of_a_batch_worked_out_by_hand():
+    ratios = torch.tensor([[2.0, 0.5, 1.0, 4.0, 3.0]], dtype=torch.float64)
+    advantages = torch.tensor([[1.0, -1.0, 3.0, -2.0, 9.0]], dtype=torch.float64)
+    mask = torch.tensor([[1, 1, 1, 1, 0]])
+    zeros = torch.zeros_like(ratios)
+    out = policy_loss(ratios.log(), zeros, advantages, mask, dual_clip=3.0, entropy=ratios)
+    # -min(2, 1.2) - max over the clip of (0.5 -> 0.8)(-1) - 3 + dual bound 3 * 2
+    assert out.loss.item() == pytest.approx((-1.2 + 0.8 - 3.0 + 6.0) / 4)
+    metrics = out.metrics
+    assert (metrics.tokens, metrics.clipped_low, metrics.clipped_high, metrics.clipped_dual) == (4, 1, 1, 1)
+    assert metrics.ratio.item() == pytest.approx(7.5)
+    assert metrics.advantage.item() == pytest.approx(1.0)
+    assert metrics.entropy.item() == pytest.approx(7.5)
+    assert metrics.old_kl_k1.item() == pytest.approx(-torch.tensor(4.0).log().item())
+    assert metrics.old_kl_k3.item() == pytest.approx(7.5 - 4 - torch.tensor(4.0).log().item())
+    assert metrics.ref_kl == 0
+    assert not any(metric.requires_grad for metric in metrics)
+
+
+@given(seed=st.integers(0, 1000), cut=st.integers(1, 5), options=st.sampled_from(OPTIONS))
+@settings(max_examples=25, deadline=None)
+def test_micro_batches_with_a_passed_normalizer_add_up(seed, cut, options):
+    batch = make_batch(seed, rows=6)
+    whole, grads = run(batch, **options)
+    parts = [{name: tensor[:cut] for name, tensor in batch.items()}, {name: t[cut:] for name, t in batch.items()}]
+    normalizer = sum(loss_normalizer(part["loss_mask"], options["aggregation"]) for part in parts)
+    results = [run(part, normalizer=normalizer, **options) for part in parts]
+    torch.testing.assert_close(sum(out.loss for out, _ in results), whole.loss, rtol=1e-12, atol=1e-13)
+    for i, grad in enumerate(grads):
+        torch.testing.assert_close(torch.cat([part[i] for _, part in results]), grad, rtol=1e-12, atol=1e-14)
+    for i, metric in enumerate(whole.metrics):
+        torch.testing.assert_close(sum(out.metrics[i] for out, _ in results), metric, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+@given(seed=st.integers(0, 1000), garbage=st.sampled_from([float("nan"), float("inf"), -float("inf"), 1e30]))
+@settings(max_examples=5, deadline=None)
+def test_nothing_under_the_mask_counts(backend, seed, garbage):
+    options = dict(OPTIONS[6], backend=backend)
+    clean = {name: tensor.to(KERNEL_DEVICE) for name, tensor in make_batch(seed, dtype=torch.float32).items()}
+    dirty = {
+        name: torch.where(clean["loss_mask"], tensor, garbage) if tensor.is_floating_point() else tensor
+        for name, tensor in clean.items()
+    }
+    (want, want_grads), (got, grads) = run(clean, **options), run(dirty, **options)
+    assert torch.equal(got.loss, want.loss)
+    assert all(torch.equal(a, b) for a, b in zip(got.metrics, want.metrics, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(grads, want_grads, strict=True))
+
+
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_nan_in_a_trained_token_reaches_the_loss(backend):
+    batch = {name: tensor.to(KERNEL_DEVICE) for name, tensor in make_batch(dtype=torch.float32).items()}
+    first = batch["loss_mask"].nonzero()[0]
+    batch["token_logprobs"][*first] = float("nan")
+    assert run(batch, backend=backend)[0].loss.isnan()
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (3, 0), (3, 4)])
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+@pytest.mark.parametrize("aggregation", ["token_mean", "seq_mean_token_mean"])
+def test_without_trained_tokens_loss_and_gradient_are_zero(shape, backend, aggregation):
+    empty = torch.zeros(shape, device=KERNEL_DEVICE)
+    logprobs = empty.clone().requires_grad_()
+    normalizer = loss_normalizer(empty, aggregation)
+    for passed in (None, normalizer):
+        out = policy_loss(logprobs, empty, empty, empty, aggregation=aggregation, normalizer=passed, backend=backend)
+        out.loss.backward()
+        assert out.loss == 0 and out.metrics.tokens == normalizer == 0
+    assert torch.equal(logprobs.grad, empty)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
+@pytest.mark.parametrize("options", OPTIONS, ids=named)
+def test_kernels_equal_their_twin_in_float64(options, packed):
+    batch = make_batch(1, rows=5, tokens=13)
+    batch = pack(batch) if packed else batch
+    scalars = {name: value for name, value in options.items() if name in SurrogateOptions.__dataclass_fields__}
+    arguments = [
+        None if tensor is None else tensor.to(KERNEL_DEVICE)
+        for tensor in (
+            batch["old_logprobs"], batch["advantages"], batch["loss_mask"],
+            batch["ref_logprobs"] if "kl_coef" in options else None, batch["entropy"], batch.get("cu_seqlens"),
+        )
+    ]  # fmt: skip
+    results = []
+    for function in (policy_sums_torch, policy_sums_triton):
+        leaves = [batch["token_logprobs"].to(KERNEL_DEVICE).requires_grad_(), arguments[4].clone().requires_grad_()]
+        loss, metrics = function(
+            leaves[0], *arguments[:4], leaves[1], arguments[5], SurrogateOptions(**scalars), options["ratio_level"],
+            options["aggregation"],
+        )  # fmt: skip
+        results.append((loss.detach(), *metrics, *torch.autograd.grad(loss, leaves)))
+    for twin, kernel in zip(*results, strict=True):
+        tolerance = KERNEL_TOLERANCE if twin.dtype is torch.float64 else FLOAT32_TOLERANCE  # metrics are float32
+        torch.testing.assert_close(kernel, twin, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_kernels_equal_their_twin_through_the_public_function(dtype):
+    """Strided inputs, more tokens than a block, and half-precision log-probs whose gradient keeps their dtype."""
+    batch = {name: t.to(KERNEL_DEVICE) for name, t in make_batch(2, rows=7, tokens=300, dtype=dtype).items()}
+    batch["loss_mask"] = torch.rand(7, 300, device=KERNEL_DEVICE) > 0.3
+    strided = {name: t.t().contiguous().t() if t.dim() == 2 else t for name, t in batch.items()}
+    options = dict(OPTIONS[6], kl_coef=0.1)
+    twin, twin_grads = run(batch, backend="torch", **options)
+    kernel, kernel_grads = run(strided, backend="triton", **options)
+    torch.testing.assert_close(kernel.loss, twin.loss, rtol=1e-5, atol=1e-6)
+    for kernel_grad, twin_grad in zip(kernel_grads, twin_grads, strict=True):
+        assert kernel_grad.dtype is dtype
+        tolerance = 4 * torch.finfo(dtype).eps  # one rounding to the dtype, and a few in float32 before it
+        torch.testing.assert_close(kernel_grad, twin_grad, rtol=tolerance, atol=tolerance * 1e-3)
+
+
+def test_one_advantage_a_sequence_is_spread_over_its_tokens():
+    batch = make_batch()
+    by_sequence = batch["advantages"][:, 0]
+    spread = {**batch, "advantages": by_sequence[:, None].expand(4, 9)}
+    want, (want_grad,) = run(spread)
+    padded, (grad,) = run({**batch, "advantages": by_sequence})
+    packed, (packed_grad,) = run({**pack(batch), "advantages": by_sequence})
+    assert padded.loss == want.loss
+    torch.testing.assert_close(packed.loss, want.loss)
+    assert torch.equal(grad, want_grad)
+    assert torch.equal(packed_grad, want_grad[torch.arange(9) < batch["lengths"][:, None]])
+
+
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_compiles_without_a_graph_break(backend):
+    batch = {name: t.to(KERNEL_DEVICE) for name, t in pack(make_batch(3, dtype=torch.float32)).items()}
+
+    def step(**arguments):
+        return policy_loss(**arguments, backend=backend)
+
+    torch._dynamo.reset()
+    compiled = torch.compile(step, fullgraph=True, backend="aot_eager")
+    options = OPTIONS[6]
+    (want, want_grads), (got, grads) = run(batch, step, **options), run(batch, compiled, **options)
+    torch.testing.assert_close((got.loss, *got.metrics, *grads), (want.loss, *want.metrics, *want_grads))
+
+
+def test_operators_are_registered_as_torch_asks():
+    logprobs = torch.randn(10, device=KERNEL_DEVICE, requires_grad=True)
+    other, mask = torch.randn(10, device=KERNEL_DEVICE), torch.ones(10, dtype=torch.uint8, device=KERNEL_DEVICE)
+    torch.library.opcheck(
+        torch.ops.oorl_kernels.policy_loss_sums.default,
+        (logprobs, other, other, mask, None, None, None, None, 5, 2, True, True, 0.2, 0.2, None, 0.0, 3, 0.0),
+    )
+
+
+BAD = [
+    (dict(aggregation="mean"), "aggregation is 'mean'; it must be one of"),
+    (dict(ratio_level="word"), "ratio_level is 'word'"),
+    (dict(kl_estimator="k4"), "kl_estimator is 'k4'"),
+    (dict(backend="cuda"), "backend is 'cuda'"),
+    (dict(kl_coef=0.1), "kl_coef is 0.1 but ref_logprobs is missing"),
+    (dict(entropy_coef=0.1), "entropy_coef is 0.1 but entropy is missing"),
+    (dict(dual_clip=0.5), "dual_clip is 0.5; it must be above 1"),
+    (dict(clip_eps_low=1.5), "clip_eps_low is 1.5"),
+    (dict(aggregation="seq_mean_token_sum_norm"), "max_tokens is None; aggregation='seq_mean_token_sum_norm' needs it"),
+    (dict(normalizer=0.0), "normalizer is 0.0; it must be positive"),
+    (dict(normalizer=torch.ones(2)), "normalizer must be a number or a 0-d tensor"),
+    (dict(old_logprobs=torch.zeros(2, 4)), r"old_logprobs has shape \(2, 4\); it must have token_logprobs's, \(2, 3\)"),
+    (dict(loss_mask=torch.zeros(3)), "loss_mask has shape"),
+    (dict(advantages=torch.zeros(3)), "advantages has shape"),
+    (dict(cu_seqlens=torch.tensor([0, 6])), r"must be packed \[N\]"),
+]
+
+
+@pytest.mark.parametrize("change, message", BAD, ids=[message[:30] for _, message in BAD])
+def test_misuse_is_told_in_a_sentence(change, message):
+    ones = torch.ones(2, 3)
+    arguments = dict(token_logprobs=ones, old_logprobs=ones, advantages=ones, loss_mask=ones)
+    with pytest.raises(ValueError, match=message):
+        policy_loss(**{**arguments, **change})
+
+
+def test_misuse_of_packed_sequences_and_dtypes_is_told_in_a_sentence():
+    flat = torch.ones(6)
+    for offsets in ([0, 3], [1, 6], [0, 4, 2, 6]):
+        with pytest.raises(ValueError, match="cu_seqlens must rise from 0 to the 6 tokens"):
+            policy_loss(flat, flat, flat, flat, cu_seqlens=torch.tensor(offsets))
+    with pytest.raises(ValueError, match="ratio_level='sequence' needs sequences"):
+        policy_loss(flat, flat, flat, flat, ratio_level="sequence")
+    with pytest.raises(TypeError, match="token_logprobs must be floating point"):
+        policy_loss(flat.long(), flat, flat, flat)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_on_the_device_without_synchronisation(dtype):
+    batch = {name: t.cuda() for name, t in pack(make_batch(5, rows=64, tokens=2000, dtype=dtype)).items()}
+    options = dict(OPTIONS[6], kl_coef=0.1)
+    run(batch, backend="triton", **options)  # compiles
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        kernel, kernel_grads = run(batch, backend="triton", **options)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    twin, twin_grads = run({name: t.double() if t.is_floating_point() else t for name, t in batch.items()}, **options)
+    torch.testing.assert_close(kernel.loss.double(), twin.loss, rtol=1e-4, atol=1e-6)
+    for kernel_grad, twin_grad in zip(kernel_grads, twin_grads, strict=True):
+        tolerance = 4 * torch.finfo(dtype).eps
+        torch.testing.assert_close(kernel_grad.double(), twin_grad, rtol=tolerance, atol=tolerance * 1e-3)
