@@ -1,0 +1,261 @@
+"""Measures one task of one problem for all providers: correctness gate, memory, then interleaved timing.
+
+Time is given in units of one hidden x head product (``torch.mm`` into a preallocated output) of the same run: each
+sample of a candidate is divided by the product timed immediately before it, and the median of those ratios is the
+result. Rounds rotate the order of the candidates. On CUDA the clock is a pair of events and the L2 cache is cleared
+before each sample.
+
+Memory is the allocator's peak above what was live before the call. On CUDA the caching allocator counts it; on the CPU
+the profiler's allocation events do (buffers a BLAS library takes by itself are in neither). The gradients and outputs
+a task returns are reported apart from the rest, which is its workspace.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from bench.oracle import Errors, Truth, compute_truth, gradient_errors, policy_truth, relative_error
+from bench.providers import CLIP_EPS, Call, Outputs, Provider
+from bench.shapes import Problem
+
+L2_FLUSH_BYTES = 256 << 20  # more than any present GPU's L2
+COUNTED_OUTPUTS = ("logprobs", "loss", "d_hidden", "d_head")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of one call: peak above the live bytes before it, its outputs, and what is left: the workspace."""
+
+    peak_bytes: int
+    d_head_bytes: int
+    d_hidden_bytes: int
+    workspace_bytes: int
+
+
+class DeviceLost(RuntimeError):
+    """A kernel broke the CUDA context: nothing more can be measured in this process. Carries the candidate that did."""
+
+    def __init__(self, candidate: Candidate):
+        super().__init__(f"{candidate.provider.name}: {candidate.reason}")
+        self.candidate = candidate
+
+
+@dataclass
+class Candidate:
+    """One provider on one task: how it went, and everything measured."""
+
+    provider: Provider
+    status: str = "ok"
+    """ok, absent (not installed or not for this device), oom, wrong (failed the gate), failed (raised) or crashed
+    (broke the CUDA context)."""
+    reason: str | None = None
+    errors: Errors | None = None
+    memory: Memory | None = None
+    samples_ms: list[float] = field(default_factory=list)
+    unit_samples_ms: list[float] = field(default_factory=list)
+
+    def fail(self, err: Exception) -> None:
+        """Note the exception instead of figures; a broken CUDA context is raised again as DeviceLost."""
+        self.status, self.reason = _classify(err)
+        self.samples_ms, self.unit_samples_ms = [], []
+        if self.status == "crashed":
+            raise DeviceLost(self) from err
+
+    def row(self) -> dict:
+        """This candidate's fields of a row; ratios are medians and extremes over the rounds."""
+        row = {
+            "provider": self.provider.name,
+            "provider_version": self.provider.version(),
+            "status": self.status,
+            "reason": self.reason,
+            **(asdict(self.errors) if self.errors else {}),
+            **(asdict(self.memory) if self.memory else {}),
+        }
+        if self.samples_ms:
+            ratios = [ms / unit for ms, unit in zip(self.samples_ms, self.unit_samples_ms, strict=True)]
+            row |= {
+                "gemm_units": statistics.median(ratios),
+                "gemm_units_min": min(ratios),
+                "gemm_units_max": max(ratios),
+                "median_ms": statistics.median(self.samples_ms),
+                "unit_median_ms": statistics.median(self.unit_samples_ms),
+                "samples_ms": [round(ms, 4) for ms in self.samples_ms],
+                "unit_samples_ms": [round(ms, 4) for ms in self.unit_samples_ms],
+            }
+        return row
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A problem with its truth and its unit of time, ready for any number of tasks."""
+
+    problem: Problem
+    truth: Truth
+    call: Call
+    unit: Callable[[], object]
+
+    @classmethod
+    def prepare(cls, problem: Problem, workspace_mb: int) -> Bench:
+        truth = compute_truth(problem)
+        call = Call(problem, truth.old_logprobs(problem), workspace_mb)
+        hidden, weight = problem.hidden_states.detach(), problem.lm_head_weight.detach()
+        out = torch.empty(problem.shape.tokens, problem.shape.vocab, dtype=hidden.dtype, device=hidden.device)
+        return cls(problem, truth, call, lambda: torch.mm(hidden, weight.T, out=out))
+
+    def measure(
+        self, task: str, providers: Sequence[Provider], rounds: int, tick: Callable[[str], None] = lambda _: None
+    ) -> list[Candidate]:
+        """Gate, then time, ``providers`` on ``task``; ``tick`` is told after each call."""
+        candidates = [Candidate(provider) for provider in providers]
+        for candidate in candidates:
+            self.gate(task, candidate)
+            tick(f"{task} {candidate.provider.name}")
+        self._time(task, [c for c in candidates if c.status == "ok"], rounds, tick)
+        return candidates
+
+    def gate(self, task: str, candidate: Candidate) -> None:
+        """One call of the candidate, with memory counted and outputs held against the truth."""
+        if reason := candidate.provider.absence(self.problem.device):
+            candidate.status, candidate.reason = "absent", reason
+            return
+        run = getattr(candidate.provider, task)
+        try:
+            if self.problem.device.type == "cuda":
+                run(self.call)  # compilation and library handles stay out of the figures
+            outputs, candidate.memory = measure_memory(lambda: run(self.call), self.problem.device)
+            candidate.errors = self.errors(task, outputs)
+        except Exception as err:  # a peer may fail in any way, and its failure is a row
+            candidate.fail(err)
+            return
+        finally:
+            _release(self.problem.device)
+        if wrong := candidate.errors.verdict(self.problem.shape.dtype):
+            candidate.status, candidate.reason = "wrong", wrong
+
+    def errors(self, task: str, outputs: Outputs) -> Errors:
+        """How far the task's outputs are from float64."""
+        truth, problem = self.truth, self.problem
+        if task == "logprobs":
+            return Errors(logprob_max_abs=_max_abs(outputs.logprobs, truth.logprobs))
+        if task == "logprobs_grad":
+            d_hidden, d_head = gradient_errors(problem, truth, problem.coefficients.double(), _grads(outputs))
+            return Errors(_max_abs(outputs.logprobs, truth.logprobs), None, d_hidden, d_head)
+        if task == "policy_grad":
+            loss, coefficients = policy_truth(problem, truth, CLIP_EPS)
+        else:
+            loss = float(-truth.logprobs.mean())
+            coefficients = torch.full_like(truth.logprobs, -1 / problem.shape.tokens)
+        d_hidden, d_head = gradient_errors(problem, truth, coefficients, _grads(outputs))
+        return Errors(None, relative_error(outputs.loss, torch.tensor(loss).to(outputs.loss.device)), d_hidden, d_head)
+
+    def _time(self, task: str, candidates: list[Candidate], rounds: int, tick: Callable[[str], None]) -> None:
+        on_cuda = self.problem.device.type == "cuda"
+        clock = CudaClock(self.problem.device) if on_cuda else wall_clock_ms
+        # An unrecorded round on CUDA fills the caching allocator, which the gate emptied; the CPU has none.
+        self.unit()
+        for i in range(-1 if on_cuda else 0, rounds):
+            for k in range(len(candidates)):
+                candidate = candidates[(i + k) % len(candidates)]
+                if candidate.status != "ok":
+                    continue
+                run = getattr(candidate.provider, task)
+                try:
+                    unit_ms = clock(self.unit)
+                    ms = clock(lambda run=run: run(self.call))
+                except Exception as err:
+                    candidate.fail(err)
+                    _release(self.problem.device)
+                    continue
+                gc.collect()
+                tick(f"{task} {candidate.provider.name}")
+                if i >= 0:
+                    candidate.samples_ms.append(ms)
+                    candidate.unit_samples_ms.append(unit_ms)
+
+
+def wall_clock_ms(fn: Callable[[], object]) -> float:
+    """Milliseconds of ``fn`` on the CPU; what it returns is freed after the clock has stopped."""
+    start = time.perf_counter()
+    kept = fn()
+    elapsed = time.perf_counter() - start
+    del kept
+    return elapsed * 1e3
+
+
+class CudaClock:
+    """Milliseconds of a call between two CUDA events, on a cold L2 cache."""
+
+    def __init__(self, device: torch.device):
+        self.flush = torch.empty(L2_FLUSH_BYTES, dtype=torch.uint8, device=device)
+
+    def __call__(self, fn: Callable[[], object]) -> float:
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        self.flush.zero_()
+        start.record()
+        kept = fn()
+        end.record()
+        torch.cuda.synchronize()
+        del kept
+        return start.elapsed_time(end)
+
+
+def measure_memory(fn: Callable[[], Outputs], device: torch.device) -> tuple[Outputs, Memory]:
+    """Run ``fn`` and count its bytes (see the module's docstring for the two methods)."""
+    _release(device)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        outputs = fn()
+        torch.cuda.synchronize()
+        peak = torch.cuda.max_memory_allocated() - before
+    else:
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+            outputs = fn()
+        peak = _peak_of_events(recorded)
+    sizes = {name: _nbytes(getattr(outputs, name)) for name in COUNTED_OUTPUTS}
+    return outputs, Memory(peak, sizes["d_head"], sizes["d_hidden"], max(0, peak - sum(sizes.values())))
+
+
+def _peak_of_events(recorded: profile) -> int:
+    events = [e for e in recorded.profiler.kineto_results.events() if e.name() == "[memory]"]
+    live = peak = 0
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        live += event.nbytes()
+        peak = max(peak, live)
+    return peak
+
+
+def _classify(err: Exception) -> tuple[str, str]:
+    """(status, reason) of an exception; running out of memory and a broken CUDA context are told apart."""
+    reason = f"{type(err).__name__}: {(str(err).strip().splitlines() or [''])[0][:200]}"
+    if isinstance(err, torch.OutOfMemoryError) or "can't allocate memory" in str(err):
+        return "oom", reason
+    return ("crashed" if isinstance(err, torch.AcceleratorError) else "failed"), reason
+
+
+def _release(device: torch.device) -> None:
+    gc.collect()
+    if device.type == "cuda":
+        with suppress(torch.AcceleratorError):  # of a context already broken, which is reported by its cause
+            torch.cuda.empty_cache()
+
+
+def _grads(outputs: Outputs) -> tuple[torch.Tensor, torch.Tensor]:
+    return outputs.d_hidden, outputs.d_head
+
+
+def _max_abs(got: torch.Tensor, true: torch.Tensor) -> float:
+    return float((got.double() - true).abs().max())
+
+
+def _nbytes(tensor: torch.Tensor | None) -> int:
+    return 0 if tensor is None else tensor.numel() * tensor.element_size()

@@ -1,0 +1,122 @@
+"""The truth in float64 that gates every timing: all log-probs, and gradients on sampled rows and columns.
+
+With c_n = dL/dlogp_n known, dL/dlogits_nv = c_n (1[v = target_n] - p_nv), so that
+dX_n = c_n (W_target - sum_v p_nv W_v) and dW_v = sum_n c_n (1[v = target_n] - p_nv) x_n.
+The head is visited in slabs: nothing of size N x V is held.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from bench.shapes import Problem
+
+SLAB_BYTES = 1 << 28  # of float64 head or logits held at a time
+SAMPLED_ROWS = 64
+SAMPLED_COLUMNS = 64
+
+# The gate asks "is this the same function?", not "how exact is it?" (that is in the row): largest absolute log-prob
+# error, and largest relative error of a gradient. bfloat16's bound admits providers that store bfloat16 logits, whose
+# rounding is 2^-9 |z| with |z| up to about 30.
+GATE = {"float32": (1e-3, 1e-3), "bfloat16": (0.25, 0.05), "float16": (0.05, 0.02)}
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Float64 values of one problem: logprobs [N], lse [N], and which rows of dX and dW are compared."""
+
+    logprobs: torch.Tensor
+    lse: torch.Tensor
+    rows: torch.Tensor
+    columns: torch.Tensor
+
+    def old_logprobs(self, problem: Problem) -> torch.Tensor:
+        """The behaviour policy's log-probs, float32 [N]: the truth moved by the problem's offsets."""
+        return (self.logprobs - problem.log_ratio_offsets.double()).float()
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Distances from the truth; None where the task makes no such output."""
+
+    logprob_max_abs: float | None = None
+    loss_rel: float | None = None
+    d_hidden_rel: float | None = None
+    d_head_rel: float | None = None
+
+    def verdict(self, dtype: str) -> str | None:
+        """None when the outputs are the right function, else which one is not."""
+        logprob_bound, gradient_bound = GATE[dtype]
+        bounds = {
+            "logprob_max_abs": logprob_bound,
+            "loss_rel": logprob_bound,
+            "d_hidden_rel": gradient_bound,
+            "d_head_rel": gradient_bound,
+        }
+        for name, bound in bounds.items():
+            value = getattr(self, name)
+            if value is not None and not value <= bound:  # written so that NaN fails
+                return f"{name} {value:.2e} is above the gate of {bound:.0e}"
+        return None
+
+
+@torch.no_grad()
+def compute_truth(problem: Problem, seed: int = 1) -> Truth:
+    """Log-probs of all rows in float64 and the sample that gradients are compared on."""
+    shape, device = problem.shape, problem.device
+    lse = torch.full((shape.tokens,), -torch.inf, dtype=torch.float64, device=device)
+    hidden = problem.hidden_states.double()
+    for _, head in _slabs(problem):
+        for start in range(0, shape.tokens, _rows_at_once(head)):
+            part = slice(start, start + _rows_at_once(head))
+            lse[part] = torch.logaddexp(lse[part], (hidden[part] @ head.T).logsumexp(1))
+    target_logits = (hidden * problem.lm_head_weight[problem.target_ids].double()).sum(1)
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randperm(shape.tokens, generator=generator)[:SAMPLED_ROWS].to(device)
+    # Half of the compared columns are somebody's target: a uniform sample would nearly always miss them.
+    hit = problem.target_ids[torch.randperm(shape.tokens, generator=generator)[: SAMPLED_COLUMNS // 2].to(device)]
+    drawn = torch.randint(shape.vocab, (SAMPLED_COLUMNS // 2,), generator=generator).to(device)
+    return Truth(target_logits - lse, lse, rows, torch.cat([hit, drawn]))
+
+
+@torch.no_grad()
+def gradient_errors(problem: Problem, truth: Truth, coefficients: torch.Tensor, grads: tuple) -> tuple[float, float]:
+    """Relative Frobenius errors of (dX on the sampled rows, dW on the sampled columns), given c_n [N] in float64."""
+    hidden, rows, columns = problem.hidden_states.double(), truth.rows, truth.columns
+    weight = problem.lm_head_weight
+    expected_row = torch.zeros(len(rows), problem.shape.hidden, dtype=torch.float64, device=problem.device)
+    for _, head in _slabs(problem):
+        expected_row += (hidden[rows] @ head.T - truth.lse[rows, None]).exp() @ head
+    true_rows = coefficients[rows, None] * (weight[problem.target_ids[rows]].double() - expected_row)
+    p = (hidden @ weight[columns].double().T - truth.lse[:, None]).exp()  # [N, columns]
+    d_logits = coefficients[:, None] * ((problem.target_ids[:, None] == columns[None, :]).double() - p)
+    return relative_error(grads[0][rows], true_rows), relative_error(grads[1][columns], d_logits.T @ hidden)
+
+
+def policy_truth(problem: Problem, truth: Truth, clip_eps: float) -> tuple[float, torch.Tensor]:
+    """The clipped surrogate's token mean and its gradient with respect to each log-prob, in float64."""
+    logprobs = truth.logprobs.clone().requires_grad_()
+    ratio = (logprobs - truth.old_logprobs(problem).double()).exp()
+    advantages = problem.advantages.double()
+    surrogate = torch.minimum(ratio * advantages, ratio.clamp(1 - clip_eps, 1 + clip_eps) * advantages)
+    loss = -surrogate.mean()
+    (coefficients,) = torch.autograd.grad(loss, logprobs)
+    return float(loss.detach()), coefficients
+
+
+def relative_error(got: torch.Tensor, true: torch.Tensor) -> float:
+    """||got - true|| / ||true||, in float64."""
+    return float((got.double() - true).norm() / true.norm())
+
+
+def _slabs(problem: Problem):
+    """(first column, float64 head slab) over the vocabulary."""
+    width = max(1, SLAB_BYTES // (8 * problem.shape.hidden))
+    for start in range(0, problem.shape.vocab, width):
+        yield start, problem.lm_head_weight.detach()[start : start + width].double()
+
+
+def _rows_at_once(head: torch.Tensor) -> int:
+    return max(1, SLAB_BYTES // (8 * head.shape[0]))

@@ -1,0 +1,65 @@
+"""Result rows: JSON lines that are appended to and never rewritten, one folder per device."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bench.shapes import Shape
+
+SCHEMA = "oorl.bench_row/1"
+# A row with the same values here is the same measurement: a resumed run does not repeat it.
+IDENTITY = ("device", "threads", "torch", "source", "shape", "task", "provider", "provider_version", "workspace_mb")
+# Outcomes that a resumed run takes as final; "failed" is tried again.
+FINAL = ("ok", "absent", "oom", "wrong", "crashed")
+
+
+def shape_fields(shape: Shape) -> dict:
+    """The problem's fields of a row."""
+    return {
+        "shape": shape.name,
+        "tokens": shape.tokens,
+        "hidden": shape.hidden,
+        "vocab": shape.vocab,
+        "dtype": shape.dtype,
+    }
+
+
+def append_rows(path: Path, rows: Iterable[dict]) -> None:
+    """Append ``rows`` as JSON lines, in one write each, so that an interruption leaves whole lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps({"schema": SCHEMA, **row}) + "\n")
+
+
+def read_rows(folder: Path) -> list[dict]:
+    """All rows under ``folder``, oldest first; lines of other schemas are passed over, broken JSON is a ValueError."""
+    rows = []
+    for path in sorted(folder.rglob("*.jsonl")):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as err:
+                raise ValueError(f"{path}:{number} is not JSON ({err.msg}); restore or remove the line") from err
+            if row.get("schema") == SCHEMA:
+                rows.append(row)
+    return sorted(rows, key=lambda row: row["date"])
+
+
+def finished(rows: Sequence[dict]) -> set[tuple]:
+    """Identities of the measurements that ``rows`` already settle."""
+    return {identity(row) for row in rows if row["status"] in FINAL}
+
+
+def identity(row: dict) -> tuple:
+    return tuple(row.get(name) for name in IDENTITY)
+
+
+def latest(rows: Sequence[dict]) -> list[dict]:
+    """The newest row for each device, shape, task and provider, whatever the version of the code."""
+    newest = {}
+    for row in rows:
+        newest[(row["device"], row["threads"], row["shape"], row["task"], row["provider"])] = row
+    return list(newest.values())

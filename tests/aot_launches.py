@@ -1,0 +1,249 @@
+"""What oorl_kernels would launch: its functions are called on small CPU tensors while launches are only recorded.
+
+Nothing computes; results are whatever the memory held. The point is that signatures, constants and configurations are
+those of production, so that ahead-of-time compilation cannot drift from it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import torch
+from oorl_kernels import dispatch, launch_config, linear_token_logprobs, token_logprobs, token_logprobs_triton
+from oorl_kernels.advantages import group_advantages, reinforce_pp_advantages
+from oorl_kernels.gepo_loss import gepo_loss
+from oorl_kernels.launch_config import HeadConfig
+from oorl_kernels.policy_loss import policy_loss
+from triton.runtime.jit import JITFunction
+
+KERNELS = Path(__file__).resolve().parents[1] / "kernels" / "oorl_kernels"
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+TYPE_NAMES = {
+    torch.float64: "fp64",
+    torch.float32: "fp32",
+    torch.bfloat16: "bf16",
+    torch.float16: "fp16",
+    torch.int64: "i64",
+    torch.int32: "i32",
+    torch.uint8: "u8",
+    torch.bool: "i1",
+}
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One specialised kernel, in the terms of triton.compiler.ASTSource."""
+
+    kernel: JITFunction
+    signature: dict[str, str]
+    constexprs: dict[str, object]
+    attributes: dict[tuple[int], list]
+    options: dict[str, object]
+    tensor_cores: bool
+    """Whether it multiplies matrices in a type that the tensor cores take, and so must use them."""
+
+    @property
+    def label(self) -> str:
+        """Kernel, argument types, constants and options: unique among the specialisations of a target.
+
+        Arguments divisible by 16 are the rule for pointers and the exception for numbers; "!" marks a pointer that is
+        not, ":16" a number that is.
+        """
+        kinds = []
+        for i, kind in enumerate(self.signature.values()):
+            aligned = (i,) in self.attributes
+            if kind.startswith("*"):
+                kinds.append(kind if aligned else f"{kind}!")
+            elif kind != "constexpr":
+                kinds.append(f"{kind}:16" if aligned else kind)
+        absent = [name for name, value in self.constexprs.items() if value is None]
+        return f"{self.configuration} ({','.join(kinds)}) without {absent}"
+
+    @property
+    def configuration(self) -> str:
+        """Kernel, type of its first tensor, constants and options: what a recorded spill belongs to."""
+        dtype = next(kind for kind in self.signature.values() if kind.startswith("*")).removeprefix("*")
+        constants = {name: _short(value) for name, value in self.constexprs.items() if name.isupper()} | self.options
+        return f"{self.kernel.__name__} {dtype} " + " ".join(f"{name}={value}" for name, value in constants.items())
+
+
+def _short(value: object) -> str:
+    return getattr(value, "name", None) or str(value)
+
+
+def kernel_names() -> set[str]:
+    """Every function of the package that carries @triton.jit and is named like a kernel, from the source text."""
+    names = set()
+    for path in KERNELS.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and node.name.endswith("_kernel"):
+                if any("jit" in ast.unparse(decorator) for decorator in node.decorator_list):
+                    names.add(node.name)
+    return names
+
+
+@contextmanager
+def _recording(launches: list[Launch]) -> Iterator[None]:
+    def record(self, *args, grid, warmup, **kwargs):
+        launches.append(specialise(self, args, kwargs))
+
+    with mock.patch.object(JITFunction, "run", record):
+        yield
+
+
+def specialise(kernel: JITFunction, args: tuple, kwargs: dict) -> Launch:
+    """The specialisation Triton would compile for these arguments: 1 and None become constants, 16 | n is noted."""
+    names = [parameter.name for parameter in kernel.params]
+    values = dict(zip(names, args, strict=False)) | {name: kwargs[name] for name in names if name in kwargs}
+    options = {name: value for name, value in kwargs.items() if name not in names}
+    signature, constexprs, attributes = {}, {}, {}
+    for i, parameter in enumerate(kernel.params):
+        value = values.get(parameter.name, parameter.default if parameter.has_default else None)
+        specialised = not parameter.do_not_specialize
+        if parameter.is_constexpr or value is None or (specialised and type(value) is int and value == 1):
+            signature[parameter.name], constexprs[parameter.name] = "constexpr", value
+            continue
+        signature[parameter.name] = _type_name(value)
+        number = value.data_ptr() if isinstance(value, torch.Tensor) else value
+        if specialised and type(number) is int and number % 16 == 0:
+            attributes[(i,)] = [["tt.divisibility", 16]]
+    pointers = {kind for kind in signature.values() if kind.startswith("*")}
+    narrow = bool(pointers & {"*bf16", "*fp16"}) or "tf32" in constexprs.values()
+    return Launch(kernel, signature, constexprs, attributes, options, narrow and _multiplies(kernel))
+
+
+def _type_name(value: object) -> str:
+    if isinstance(value, torch.Tensor):
+        return "*" + TYPE_NAMES[value.dtype]
+    if isinstance(value, bool):
+        return "u1"
+    if isinstance(value, int):
+        return "i32" if -(2**31) <= value < 2**31 else "i64"
+    if isinstance(value, float):
+        return "fp32"
+    raise TypeError(f"a launch passes a {type(value).__name__}; teach aot_launches how Triton types it")
+
+
+def _multiplies(kernel: JITFunction) -> bool:
+    """Whether the kernel, or a device function it calls by name, holds a tl.dot."""
+    seen, todo = set(), [kernel]
+    while todo:
+        function = todo.pop()
+        if function.__name__ in seen:
+            continue
+        seen.add(function.__name__)
+        if "tl.dot" in function.src:
+            return True
+        called = {node.id for node in ast.walk(ast.parse(function.src)) if isinstance(node, ast.Name)}
+        scope = function.fn.__globals__
+        todo += [scope[name] for name in called if isinstance(scope.get(name), JITFunction)]
+    return False
+
+
+def _heuristic(kernel: str, capability: tuple[int, int], dtype: torch.dtype) -> HeadConfig:
+    return launch_config.heuristic(kernel, capability, dtype.itemsize)
+
+
+def record_all(capability: tuple[int, int]) -> list[Launch]:
+    """Every distinct launch of the package on a device of this compute capability."""
+    launches: list[Launch] = []
+    with (
+        _recording(launches),
+        mock.patch.object(dispatch, "triton_refusal", lambda *_: None),  # or the CPU tensors would be refused
+        mock.patch.object(token_logprobs, "check_finite", lambda *_: None),  # of results that nobody computed
+        mock.patch.object(torch.cuda, "get_device_capability", lambda *_: capability),
+    ):
+        # What production would take, and the heuristic that a measured configuration hides.
+        for choose in (launch_config.head_config, _heuristic):
+            with mock.patch.object(token_logprobs_triton, "head_config", choose):
+                for scenario in SCENARIOS:
+                    scenario()
+    return list({launch.label: launch for launch in launches}.values())
+
+
+# Below, every input type is launched with the features off and with all of them on. Switches guard independent
+# branches: their combinations would compile the same code again. Further values of a switch come in float32 alone.
+
+
+def head_launches() -> None:
+    # Products in full float32 take the compiler four times as long as the others: they are compiled with everything on
+    # alone. float16 code is that of bfloat16, instruction for instruction.
+    head_forward_backward(torch.float32, rich=True)
+    head_forward_backward(torch.bfloat16, rich=False)
+    head_forward_backward(torch.bfloat16, rich=True)
+    head_forward_backward(torch.float16, rich=False)
+    with mock.patch.object(torch, "get_float32_matmul_precision", lambda: "high"):
+        head_forward_backward(torch.float32, rich=False)
+
+
+def head_forward_backward(dtype: torch.dtype, rich: bool) -> None:
+    hidden = torch.zeros(250, 256, dtype=dtype, requires_grad=True)
+    weight = torch.zeros(4096, 256, dtype=dtype, requires_grad=True)
+    features = {}
+    if rich:
+        features = {
+            "bias": torch.zeros(4096, dtype=dtype),
+            "temperature": torch.ones(250),
+            "softcap": 30.0,
+            "logit_scale": 0.5,
+            "entropy": "grad",
+        }
+    result = linear_token_logprobs(hidden, weight, torch.zeros(250, dtype=torch.long), backend="triton", **features)
+    outputs = [result.logprobs, result.entropy] if rich else [result.logprobs]
+    torch.autograd.backward(outputs, [torch.ones(250) for _ in outputs])
+
+
+def policy_loss_launches() -> None:
+    for dtype in DTYPES:
+        logprobs, entropy = (torch.zeros(4, 48, dtype=dtype, requires_grad=True) for _ in range(2))
+        constant, mask = torch.zeros(4, 48, dtype=dtype), torch.ones(4, 48, dtype=torch.bool)
+        rich = {
+            "ratio_level": "sequence",
+            "aggregation": "seq_mean_token_mean",
+            "dual_clip": 3.0,
+            "kl_coef": 0.1,
+            "entropy_coef": 0.01,
+            "backend": "triton",
+        }
+        policy_loss(logprobs, constant, constant, mask, backend="triton").loss.backward()
+        packed = [tensor.flatten() for tensor in (logprobs, constant, constant, mask)]
+        offsets = torch.tensor([0, 64, 192])
+        extra = {"ref_logprobs": constant.flatten(), "entropy": entropy.flatten(), "cu_seqlens": offsets}
+        policy_loss(*packed, **extra, kl_estimator="k3", **rich).loss.backward()
+        for kl in ("k1", "k2") if dtype is torch.float32 else ():
+            extra = {"ref_logprobs": constant, "entropy": entropy}
+            policy_loss(logprobs, constant, constant, mask, **extra, kl_estimator=kl, **rich).loss.backward()
+
+
+def gepo_loss_launches() -> None:
+    for dtype in DTYPES:
+        scores = torch.zeros(32, dtype=dtype, requires_grad=True)
+        winners, groups = torch.arange(32) % 2 == 0, torch.arange(32) // 8
+        loss = gepo_loss(scores, torch.zeros(32, dtype=dtype), winners, groups, num_groups=4, backend="triton").loss
+        loss.backward()
+
+
+def advantage_launches() -> None:
+    for dtype in DTYPES:
+        rewards, groups = torch.zeros(32, dtype=dtype, requires_grad=True), torch.arange(32) // 8
+        for mode in ("grpo", "dr_grpo", "rloo") if dtype is torch.float32 else ("grpo",):
+            group_advantages(rewards, groups, mode=mode, backend="triton").sum().backward()
+        rewards, kl, mask = rewards.detach(), torch.zeros(32, 16, dtype=dtype), torch.ones(32, 16, dtype=torch.bool)
+        reinforce_pp_advantages(rewards, kl, mask, kl_coef=0.01, backend="triton")
+        offsets = torch.arange(33) * 16
+        reinforce_pp_advantages(
+            rewards, None, mask.flatten(), kl_coef=0.0, group_ids=groups, cu_seqlens=offsets, backend="triton"
+        )
+
+
+SCENARIOS: tuple[Callable[[], None], ...] = (
+    head_launches,
+    policy_loss_launches,
+    gepo_loss_launches,
+    advantage_launches,
+)
