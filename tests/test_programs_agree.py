@@ -1,7 +1,7 @@
-"""Every rendering of a program agrees with the reference interpreter by execution, and a divergent transliteration does not.
+"""Every rendering agrees with the reference interpreter by execution, and a divergent transliteration does not.
 
-The oracle is independent of the reward pool: hundreds of programs of one language go into one file whose main prints every result, so a
-language costs one compilation and one process.
+The oracle is independent of the reward pool: hundreds of programs of one language go into one file whose main prints
+every result, so a language costs one compilation and one process.
 """
 
 from __future__ import annotations
@@ -18,15 +18,19 @@ import pytest
 from oorl.programs import (
     DEFAULT,
     IR,
+    LANGUAGES,
     TINY,
     Program,
     divergences,
     generate_program,
+    make_problem,
     make_tests,
     render,
     supports,
     transliterate,
 )  # fmt: skip
+from oorl.reward import Job, PoolConfig, RewardPool, Verdict
+from oorl.reward.languages import missing_toolchain
 
 TOOLS = {
     "python": "python3",
@@ -37,6 +41,7 @@ TOOLS = {
     "bash": "bash",
     "javascript": "node",
 }
+CPP_TINY = dataclasses.replace(TINY, dialect="cpp")
 LIST = {"cpp": "std::vector<%s>{%s}", "java": "new %s[]{%s}"}
 
 
@@ -58,9 +63,9 @@ def run_batch(language: str, cases: list[Case], directory: Path) -> list[list]:
     """Results of all calls of all cases, None where a call failed."""
     script, command = BATCHES[language](cases, directory)
     for step in script:
-        done = subprocess.run(step, capture_output=True, text=True, cwd=directory, timeout=60)
+        done = subprocess.run(step, capture_output=True, text=True, cwd=directory, timeout=240)
         assert done.returncode == 0, done.stderr[:3000]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=directory, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=directory, timeout=240)
     results: list[list] = [[None] * len(case.tests) for case in cases]
     for line in done.stdout.splitlines():
         if line.startswith("@"):
@@ -262,10 +267,9 @@ BATCHES = {
 
 
 def drawn() -> list[tuple[Program, list[dict]]]:
-    configs = [
-        (TINY, 90), (dataclasses.replace(TINY, dialect="cpp"), 60), (DEFAULT, 120), (IR, 60),
-    ]  # fmt: skip
-    programs = [generate_program(seed, config) for config, count in configs for seed in range(count)]
+    """The programs of all tests here: small ones of Python's and of C++'s operators, large ones, and C functions."""
+    counts = [(TINY, 90), (CPP_TINY, 60), (DEFAULT, 100), (IR, 60)]
+    programs = [generate_program(seed, config) for config, count in counts for seed in range(count)]
     return [(program, make_tests(program, 0, 8)) for program in programs]
 
 
@@ -312,3 +316,31 @@ def test_transliteration_is_wrong_exactly_where_it_diverges(source, target, prog
         not same(answers, [t["returns"] for t in case.tests]) for case, answers in zip(cases, results, strict=True)
     ]
     assert sum(wrong) >= 0.9 * len(wrong)
+
+
+@pytest.mark.slow
+def test_the_reward_pool_rewards_faithful_renderings_and_only_them(programs):
+    """The same through the pool: its drivers, its comparison, its verdicts."""
+    wrong = set(Verdict) - {Verdict.PASS, Verdict.INFRA, Verdict.INVALID_TASK}
+    jobs, due = [], []
+    for target in (name for name in LANGUAGES if missing_toolchain(name) is None):
+        source = "cpp" if target == "python" else "python"
+        small = range(90, 97) if source == "cpp" else range(7)  # of drawn(): those of the source's operators
+        for index in (*small, *range(150, 158)):
+            program = programs[index][0]
+            if supports(program, target) is not None or supports(program, source) is not None:
+                continue
+            name = f"{target}-{index}"
+            problem = make_problem(program, source, target, task_id=name, tests=8, seed=0)
+            jobs.append(Job(name, problem, render(program, target), extract="none"))
+            due.append({Verdict.PASS})
+            if index in small and divergences(program, source, target):
+                careless = transliterate(program, source, target)
+                jobs.append(Job(f"{name}-careless", problem, careless, extract="none"))
+                due.append(wrong)
+    assert len(jobs) >= 60
+    with RewardPool(PoolConfig(slots=2)) as pool:
+        results = pool.gather(pool.submit(jobs), deadline_s=200)
+    for job, result, allowed in zip(jobs, results, due, strict=True):
+        shown = f"{job.job_id}: {result.verdict} {result.detail}\n{job.completion}\n{job.problem.tests}"
+        assert result.verdict in allowed, shown

@@ -74,7 +74,7 @@ def generate_problems(
     split: str,
     refused: Counter[str],
 ) -> Iterator[Problem]:
-    """Endless problems, each of another program, the pairs taking turns; ``refused`` counts what was passed over and why."""
+    """Endless problems, each of another program, the pairs taking turns; ``refused`` counts the rest by reason."""
     seen: set[str] = set()
     own, fruitless = seed * 10_000_000, 0
     for source, target in cycle(pairs):
@@ -93,7 +93,8 @@ def generate_problems(
             fruitless += 1
         else:
             raise UserError(
-                f"{fruitless} programs in a row could not become a problem {source} -> {target}; choose other languages or presets"
+                f"{fruitless} programs in a row could not become a problem {source} -> {target}; "
+                "choose other languages or another preset"
             )
         seen.add(form)
         fruitless = 0
@@ -157,7 +158,7 @@ def row_fault(row: dict, seen: dict[str, int], number: int) -> str | None:
     except ValueError as err:
         return str(err)
     if row[key] in seen:
-        return f"{key}: {row[key]!r} was used on line {seen[row[key]]}; ids must be unique"
+        return f"{key}: {row[key]!r} stands on line {seen[row[key]]} too; make it unique"
     seen[row[key]] = number
     return None
 

@@ -14,28 +14,24 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict]]:
     """Yield ``(line number, object)`` for every non-blank line; UserError names file, line and what is wrong."""
     path = Path(path)
     try:
-        handle = path.open(encoding="utf-8")
+        handle = path.open(
+            "rb"
+        )  # decoded line by line: a text file is decoded in blocks and loses the line of an error
     except OSError as err:
         raise UserError(f"cannot read {path}: {err.strerror}; give the path of an existing JSONL file") from err
     with handle:
-        number = 0
-        try:
-            for number, line in enumerate(handle, 1):  # noqa: B007 - the number outlives the loop for the error below
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line)
-                except (ValueError, RecursionError) as err:
-                    raise UserError(
-                        f"{path}:{number}: not valid JSON ({err}); every line must be one JSON object"
-                    ) from err
-                if not isinstance(row, dict):
-                    raise UserError(
-                        f"{path}:{number}: a {type(row).__name__}, not a JSON object; every line must be one"
-                    )
-                yield number, row
-        except UnicodeDecodeError as err:
-            raise UserError(f"{path}:{number + 1}: not UTF-8 ({err.reason}); save the file as UTF-8") from err
+        for number, line in enumerate(handle, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line.decode("utf-8"))
+            except UnicodeDecodeError as err:
+                raise UserError(f"{path}:{number}: not UTF-8 ({err.reason}); save the file as UTF-8") from err
+            except (ValueError, RecursionError) as err:
+                raise UserError(f"{path}:{number}: not valid JSON ({err}); every line must be one JSON object") from err
+            if not isinstance(row, dict):
+                raise UserError(f"{path}:{number}: a {type(row).__name__}, not a JSON object; every line must be one")
+            yield number, row
 
 
 def write_jsonl(path: str | Path, rows: Iterable[dict]) -> int:

@@ -1,4 +1,4 @@
-"""Random typed programs, the same in every language: parallel sources, unit tests, and the wrong translations that look right."""
+"""Random typed programs, the same in every language: sources, unit tests, wrong translations that look right."""
 
 from oorl.programs.canonical import canonical
 from oorl.programs.config import DEFAULT, IR, TINY, GeneratorConfig
@@ -10,6 +10,7 @@ from oorl.programs.render import declaration, render, supports, transliterate
 from oorl.programs.transliterate import CONSTRUCTS, FAITHFUL, LANGUAGES, Style, divergences
 
 __all__ = [
-    "CONSTRUCTS", "DEFAULT", "FAITHFUL", "IR", "LANGUAGES", "TINY", "GeneratorConfig", "Program", "Style", "Undefined", "canonical",
-    "declaration", "divergences", "evaluate", "generate_program", "make_problem", "make_tests", "render", "supports", "transliterate",
+    "CONSTRUCTS", "DEFAULT", "FAITHFUL", "IR", "LANGUAGES", "TINY", "GeneratorConfig", "Program", "Style",
+    "Undefined", "canonical", "declaration", "divergences", "evaluate", "generate_program", "make_problem",
+    "make_tests", "render", "supports", "transliterate",
 ]  # fmt: skip

@@ -12,8 +12,9 @@ _MIRRORED = {">": "<", ">=": "<="}
 def canonical(program: n.Program) -> str:
     """The canonical form; two programs with equal forms are the same program spelled differently.
 
-    Parameters are numbered by position, locals by where they are declared, functions by order; operands of ``+ * == != min max`` and
-    the bool operators are sorted, and ``>`` is written as ``<``. Literals count: ``a % 3`` and ``a % 5`` are two programs.
+    Parameters are numbered by position, locals by where they are declared, functions by order; operands of ``+ * ==
+    != min max`` and the bool operators are sorted, and ``>`` is written as ``<``. Literals count: ``a % 3`` and ``a %
+    5`` are two programs.
     """
     functions = {function.name: f"f{index}" for index, function in enumerate(program.functions)}
     return " ".join(_function(function, functions) for function in program.functions)

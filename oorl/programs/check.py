@@ -56,8 +56,8 @@ def _diverges(node: n.Node, sources: tuple[str, ...]) -> bool:
 def fault(program: n.Program, config: GeneratorConfig, seed: int) -> str | None:
     """Why a drawn program is not kept, or None.
 
-    It must be defined on most arguments, depend on each of them, and every construct it holds that languages read differently must show:
-    some argument gives another value under the other reading.
+    It must be defined on most arguments, depend on each of them, and every construct it holds that languages read
+    differently must show: some argument gives another value under the other reading.
     """
     reason = _structural_fault(program, config)
     if reason:
@@ -88,7 +88,7 @@ def fault(program: n.Program, config: GeneratorConfig, seed: int) -> str | None:
 def _structural_fault(program: n.Program, config: GeneratorConfig) -> str | None:
     """What can be seen without running."""
     nodes = list(n.walk(program))
-    if not config.nodes[0] <= sum(isinstance(node, n.Expr) for node in nodes) <= config.nodes[1]:
+    if not config.nodes[0] <= sum(type(node) in n.EXPR_TYPES for node in nodes) <= config.nodes[1]:
         return "too small or too large"
     sources = {"python": ("python",), "cpp": ("cpp",), "mixed": ("python", "cpp")}[config.dialect]
     count = sum(_diverges(node, sources) for node in nodes)
@@ -121,6 +121,8 @@ def pointless(node: n.Node) -> bool:
             return any(isinstance(inner, n.Assign) and inner.name in read | {node.var} for inner in n.walk(node))
         case n.Declare():
             return isinstance(node.value, n.Var)
+        case n.Function():
+            return isinstance(node.body[0], n.Return) and isinstance(node.body[0].value, n.Var)
         case n.If():
             return node.then == node.otherwise or isinstance(node.test, n.Literal)
         case n.Assign():

@@ -22,7 +22,8 @@ class GeneratorConfig:
     param_types: tuple[tuple[Type, float], ...] = ((INT, 5), (FLOAT, 1), (BOOL, 1), (STR, 2), (INTS, 2), (STRS, 1))
     return_types: tuple[tuple[Type, float], ...] = ((INT, 5), (FLOAT, 1), (BOOL, 2), (STR, 2), (INTS, 1.5), (STRS, 0.5))
     statement_weights: tuple[tuple[str, float], ...] = (
-        ("declare", 3), ("assign", 2), ("if", 3), ("early_return", 1.5), ("range", 2), ("each", 2), ("while", 1),
+        ("declare", 3), ("assign", 2), ("if", 3), ("early_return", 1.5),
+        ("range", 2), ("each", 2), ("index", 0.7), ("while", 1),
     )  # fmt: skip
     construct_weights: tuple[tuple[str, float], ...] = (
         ("div", 3), ("mod", 3), ("power", 0.8), ("value_logic", 1), ("logic_int", 0.6),
@@ -70,9 +71,9 @@ TINY = GeneratorConfig(
 # Renderable in C, and enough work that optimisation levels give different LLVM IR.
 IR = GeneratorConfig(
     params=(1, 3),
-    statements=(2, 5),
+    statements=(2, 4),
     depth=3,
-    nodes=(14, 70),
+    nodes=(18, 48),
     param_types=((INT, 5), (INTS, 2)),
     return_types=((INT, 1),),
     statement_weights=(
@@ -82,6 +83,7 @@ IR = GeneratorConfig(
         ("early_return", 1),
         ("range", 3),
         ("each", 2),
+        ("index", 2),
         ("while", 1),
     ),
     helper_share=0.3,

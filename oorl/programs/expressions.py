@@ -24,6 +24,7 @@ class Expressions:
         self.scope: list[n.Var] = []
         self.unread: set[str] = set()
         self.helper: n.Function | None = None
+        self.elements: list[n.Index] = []  # of lists that surrounding loops walk by position
 
     def pick(self, weighted: Sequence[tuple]):
         return self.rng.choices([item for item, _ in weighted], [weight for _, weight in weighted])[0]
@@ -97,8 +98,10 @@ class Expressions:
         kinds = [("arith", 6), ("minmax", 1), ("abs", 0.7), ("conditional", 0.8), ("leaf", 1), ("bool", 0.4)]
         if self.has(n.INTS) or self.has(n.STR) or self.has(n.STRS):
             kinds.append(("length", 1.5))
-        if self.helper and self.helper.returns == n.INT:
+        if self.helper:
             kinds.append(("call", 4))
+        if self.elements:
+            kinds.append(("element", 8))
         match self.pick(kinds):
             case "arith":
                 return self.arith(depth - 1)
@@ -112,6 +115,8 @@ class Expressions:
                 return n.BoolToInt(self.bool(depth - 1))
             case "length":
                 return n.Length(self.any_var(n.INTS, n.STR, n.STRS))
+            case "element":
+                return self.rng.choice(self.elements)
             case "call":
                 return self.call()
         return self.leaf(n.INT)

@@ -125,7 +125,7 @@ class _Builder:
         return loop or [n.Append(result.name, self.expressions.of(result.type.element, 2))]
 
     def statement(self, kind: str, returns: n.Type) -> list[n.Stmt]:
-        """One statement of this kind with the declarations it needs before it; nothing where the scope does not allow it."""
+        """One statement of this kind after the declarations it needs; nothing where the scope does not allow it."""
         draw = self.expressions
         if kind == "declare" and self.names["local"]:
             return [self.new_local(draw.pick([(t, w) for t, w in self.config.return_types if not t.element]))]
@@ -135,7 +135,7 @@ class _Builder:
             return self.branch()
         if kind == "early_return" and not returns.element:
             return [n.If(draw.of_test(1), (n.Return(draw.of(returns, 1)),))]
-        if kind in ("range", "each"):
+        if kind in ("range", "each", "index"):
             return self.accumulate(kind)
         if kind == "while":
             return self.countdown()
@@ -195,6 +195,8 @@ class _Builder:
     def loop(self, body, kind: str | None = None) -> list[n.Stmt]:
         """A loop over a list or a range around what ``body()`` draws."""
         draw = self.expressions
+        if kind == "index":
+            return self.walk_by_position(body)
         lists = [var for var in draw.scope if var.type.element]
         if lists and self.names["item"] and (kind == "each" or (kind is None and self.rng.random() < 0.6)):
             items = self.rng.choice(lists)
@@ -214,6 +216,17 @@ class _Builder:
         loop = n.ForRange(counter.name, start, stop, inclusive, tuple(self.within(counter, body)))
         self.locked = outer
         return [loop]
+
+    def walk_by_position(self, body) -> list[n.Stmt]:
+        draw = self.expressions
+        lists = [var for var in draw.scope if var.type == n.INTS]
+        if not lists or not self.names["counter"]:
+            return []
+        items, counter = self.rng.choice(lists), n.Var(self.names["counter"].pop(0), n.INT)
+        draw.elements.append(n.Index(items, counter))
+        made = self.within(counter, body)
+        draw.elements.pop()
+        return [n.ForRange(counter.name, n.Literal(0, n.INT), n.Length(items), False, tuple(made))]
 
     def bounds(self) -> tuple[n.Expr, n.Expr]:
         params = [var for var in self.expressions.scope if var.type == n.INT and var.name not in self.locked]

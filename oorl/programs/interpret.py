@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from oorl.programs import nodes as n
+from oorl.programs.transliterate import keeps_its_end
 
 BOUND = 2**31  # every int stays below this in magnitude, so that no language's integers can overflow or round
 MAX_STEPS = 1000
@@ -14,13 +15,14 @@ _DYADIC = 2.0**16  # floats are multiples of 2^-16 below BOUND: 47 bits, so sums
 
 
 class Undefined(Exception):
-    """The program has no agreed meaning on these arguments: a value out of bounds, a zero divisor, a bad index, or too many steps."""
+    """No agreed meaning on these arguments: a value out of bounds, a zero divisor, a bad index, or too many steps."""
 
 
 def evaluate(program: n.Program, args: Sequence[Any], *, naive: frozenset[str] = frozenset()) -> Any:
     """The program's value on ``args``.
 
-    ``naive`` names constructs (see ``divergences``) to misread the way a transliteration does; empty is the true meaning.
+    ``naive`` names constructs (see ``divergences``) to misread the way a transliteration does; empty is the true
+    meaning.
 
     Raises:
         Undefined: the arguments lie outside what every language agrees on.
@@ -68,7 +70,7 @@ class _Run:
                 self.block(then if self.value(test, scope) else otherwise, scope)
             case n.ForRange(var, start, stop, inclusive, body):
                 at, last = self.value(start, scope), self.value(stop, scope)
-                if "inclusive_range" in self.naive:
+                if "inclusive_range" in self.naive and not keeps_its_end(node):
                     inclusive = not inclusive
                 while at < last or inclusive and at == last:
                     scope[var] = at
@@ -76,7 +78,8 @@ class _Run:
                     self.block(body, scope)
                     at += 1
             case n.ForEach(var, items, body):
-                for scope[var] in scope[items.name]:
+                for item in scope[items.name]:
+                    scope[var] = item
                     self.tick()
                     self.block(body, scope)
             case n.While(test, body):
@@ -92,16 +95,17 @@ class _Run:
             raise Undefined("too many steps")
 
     def value(self, node: n.Expr, scope: dict) -> Any:
+        kind = type(node)
+        if kind is n.Var:  # checked when it was assigned
+            return scope[node.name]
+        if kind is n.Literal:
+            return node.value
         value = self.compute(node, scope)
         # Exactness is asked of the true meaning only: a misreading may divide by three.
         return value if self.naive and isinstance(value, float) else _checked(value)
 
     def compute(self, node: n.Expr, scope: dict) -> Any:
         match node:
-            case n.Literal(value, _):
-                return value
-            case n.Var(name, _):
-                return scope[name]
             case n.Call(name, args, _):
                 self.tick()
                 return self.call(self.functions[name], [self.value(arg, scope) for arg in args])

@@ -1,7 +1,8 @@
 """The typed syntax tree that every renderer spells and the reference interpreter runs.
 
-Where languages differ in meaning the tree is explicit: floor and truncated division are two nodes, a loop says whether it includes its
-end, and ``a or b`` that returns a value is not the ``a || b`` that returns a truth value. Expressions have no side effects.
+Where languages differ in meaning the tree is explicit: floor and truncated division are two nodes, a loop says
+whether it includes its end, and ``a or b`` that returns a value is not the ``a || b`` that returns a truth value.
+Expressions have no side effects.
 """
 
 from __future__ import annotations
@@ -209,8 +210,8 @@ class Call:
 
 
 Expr = (
-    Literal | Var | Arith | Div | Mod | FloatDiv | Power | Neg | Abs | MinMax | Compare | Chain | Logic | Not | Truth | ValueLogic
-    | LogicInt | BoolToInt | Conditional | Length | Index | Concat | IntToStr | Call
+    Literal | Var | Arith | Div | Mod | FloatDiv | Power | Neg | Abs | MinMax | Compare | Chain | Logic | Not | Truth
+    | ValueLogic | LogicInt | BoolToInt | Conditional | Length | Index | Concat | IntToStr | Call
 )  # fmt: skip
 
 
@@ -247,7 +248,7 @@ class If:
 
 @dataclass(frozen=True)
 class ForRange:
-    """``var`` counts up from ``start`` to ``stop``, with or without it; the body assigns neither ``var`` nor what ``stop`` reads."""
+    """``var`` counts from ``start`` to ``stop``; the body assigns neither it nor what ``stop`` reads."""
 
     var: str
     start: Expr
@@ -303,6 +304,7 @@ class Program:
 
 
 Node = Expr | Stmt | Function | Program
+EXPR_TYPES = frozenset(Expr.__args__)
 NODE_TYPES = (*Expr.__args__, *Stmt.__args__, Function)
 
 

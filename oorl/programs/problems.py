@@ -16,8 +16,8 @@ _CANDIDATES = 60
 def make_tests(program: Program, seed: int, count: int) -> list[dict]:
     """``count`` unit tests ``{"args", "returns"}`` with distinct arguments, by running the reference interpreter.
 
-    The first ones separate meanings: for each construct that languages read differently, arguments on which the other reading gives
-    another value. The rest prefer results not seen yet.
+    The first ones separate meanings: for each construct that languages read differently, arguments on which the other
+    reading gives another value. The rest prefer results not seen yet.
 
     Raises:
         UserError: the program is defined on too few arguments.
@@ -59,7 +59,7 @@ def make_problem(
     tests: int = 8,
     split: str = "train",
 ) -> Problem:
-    """A translation problem in call mode whose tests decide between the meanings the languages give the source's operators.
+    """A translation problem in call mode; its tests decide between the meanings languages give the source's operators.
 
     Raises:
         UserError: a language cannot hold the program.

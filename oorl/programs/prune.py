@@ -10,7 +10,7 @@ _SCALARS = "abcd"  # parameters that are neither strings nor lists, as the gener
 
 
 def prune(program: n.Program) -> n.Program:
-    """The program without unread locals, the statements that fed them, unread parameters of the entry, and an uncalled helper."""
+    """The program without unread locals and what fed them, unread parameters of the entry, and an uncalled helper."""
     *helpers, entry = (_prune_function(function) for function in program.functions)
     unused = unread(entry)
     entry = replace(entry, params=tuple(param for param in entry.params if param.name not in unused))

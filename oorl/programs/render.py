@@ -56,7 +56,7 @@ def declaration(program: Program, language: str) -> str:
 
 
 def transliterate(program: Program, source: str, target: str) -> str:
-    """The program in ``target`` as a careless programmer carries ``source``'s operators over: every divergent construct by its spelling.
+    """The program in ``target`` as a careless programmer carries ``source``'s operators over: spelling before meaning.
 
     Raises:
         UserError: as ``render``.

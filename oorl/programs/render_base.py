@@ -1,4 +1,4 @@
-"""What all renderers share: precedence, the choice between faithful and carried-over spelling, and the statement skeleton."""
+"""What all renderers share: precedence, the choice of the faithful or the carried-over spelling, the skeleton."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Bash 5: ints live in arithmetic, a bool is the word ``true`` or ``false`` (so it runs as a command), a list arrives by name.
+"""Bash 5: ints live in arithmetic, a bool is the word ``true`` or ``false`` (a command), a list arrives by name.
 
-Scalars are positional parameters, a list is the name of a caller's array (``local -n``). The function prints its result; a list result is
-printed one element a line.
+Scalars are positional parameters, a list is the name of a caller's array (``local -n``). The function prints its
+result; a list result is printed one element a line.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class BashRenderer(CurlyRenderer):
             case n.Call():
                 return self.spell_call(node)[0]
         if node.type == n.BOOL:
-            return f"$({self.command(node)} && echo true || echo false)"
+            return substitution(f"{self.command(node)} && echo true || echo false")
         return f"$(({self.expr(node)}))"
 
     def quoted(self, node: n.Expr, follows: str = "") -> str:
@@ -112,7 +112,7 @@ class BashRenderer(CurlyRenderer):
                 return f"${{{left.name}:{'-' if op == 'or' else '+'}{other}}}"
             case n.Conditional(test, left, right):
                 yes, no = (f"printf %s {self.word(side)}" for side in (left, right))
-                return f"$({self.command(test)} && {yes} || {no})"
+                return substitution(f"{self.command(test)} && {yes} || {no}")
         return self.spell_call(node)[0]
 
     def command(self, node: n.Expr) -> str:
@@ -145,12 +145,13 @@ class BashRenderer(CurlyRenderer):
     def spell_bool_to_int(self, node: n.BoolToInt) -> Spelled:
         if is_arithmetic(node.operand):
             return super().spell_bool_to_int(node)
-        return f"$({self.command(node.operand)} && echo 1 || echo 0)", ATOM
+        return substitution(f"{self.command(node.operand)} && echo 1 || echo 0"), ATOM
 
     def spell_conditional(self, node: n.Conditional) -> Spelled:
         if is_arithmetic(node.test):
             return super().spell_conditional(node)
-        return f"$({self.command(node.test)} && echo {self.word(node.left)} || echo {self.word(node.right)})", UNARY
+        yes, no = self.word(node.left), self.word(node.right)
+        return substitution(f"{self.command(node.test)} && echo {yes} || echo {no}"), UNARY
 
     def spell_abs(self, node: n.Abs) -> Spelled:
         test = n.Compare("<", node.operand, n.Literal(0, n.INT))
@@ -170,6 +171,11 @@ class BashRenderer(CurlyRenderer):
     def spell_call(self, node: n.Call) -> Spelled:
         # The text of the output replaces it: a negative number must not meet another minus.
         return f"$({' '.join([node.name, *(self.word(arg) for arg in node.args)])})", UNARY
+
+
+def substitution(command: str) -> str:
+    """What the command prints; the space keeps ``$( (( ... )) && ...)`` from being read as arithmetic."""
+    return f"$( {command})" if command.startswith("(") else f"$({command})"
 
 
 def is_arithmetic(node: n.Expr) -> bool:

@@ -1,4 +1,4 @@
-"""What the languages with braces share: statements, C operators, and the formulas for meanings they have no operator for."""
+"""What the languages with braces share: statements, C operators, and formulas where no operator has the meaning."""
 
 from __future__ import annotations
 

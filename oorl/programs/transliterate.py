@@ -1,9 +1,10 @@
 """Where a source language's spelling, carried over unchanged, means something else in the target language.
 
-A careless translator keeps the operators: Python's ``a // 3`` becomes C++'s ``a / 3``, ``range(a, b)`` becomes a loop up to and including
-``b``, C's ``a % 3`` stays ``a % 3`` in Python. Only a construct that the source spells with an operator of its own can be carried over: a
-floor division in C++ is already a formula, and the formula is right everywhere. Spellings that the target's compiler would refuse are left
-out, for its message would teach the difference at once.
+A careless translator keeps the operators: Python's ``a // 3`` becomes C++'s ``a / 3``, ``range(a, b)`` becomes a loop
+up to and including ``b``, C's ``a % 3`` stays ``a % 3`` in Python. Only a construct that the source spells with an
+operator of its own can be carried over: a floor division in C++ is already a formula, and the formula is right
+everywhere. Spellings that the target's compiler would refuse are left out, for its message would teach the difference
+at once.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from oorl.programs import nodes as n
 
 LANGUAGES = ("python", "cpp", "c", "java", "php", "bash", "javascript")
 CONSTRUCTS = (
-    "floor_div", "mod_sign", "int_float_div", "power", "chained_compare", "value_logic", "truth_value", "inclusive_range",
+    "floor_div", "mod_sign", "int_float_div", "power", "chained_compare", "value_logic", "truth_value",
+    "inclusive_range",
 )  # fmt: skip
 
 CANDIDATES = (n.Div, n.Mod, n.FloatDiv, n.Power, n.Chain, n.ValueLogic, n.LogicInt, n.Truth, n.ForRange)
@@ -27,7 +29,7 @@ _XOR_OPERATOR = {"c", "cpp", "java"}  # "^" looks like a power
 
 @dataclass(frozen=True)
 class Style:
-    """Which constructs are carried over from ``source`` by spelling instead of by meaning; none is the faithful rendering."""
+    """Which constructs are carried over from ``source`` by spelling, not by meaning; none: the faithful rendering."""
 
     naive: frozenset[str] = frozenset()
     source: str = "python"
@@ -85,9 +87,13 @@ def _truth_divergence(kind: n.Type, source: str, target: str) -> str | None:
     return None
 
 
+def keeps_its_end(loop: n.ForRange) -> bool:
+    """Whether a loop walks a list by position: one past the end would be undefined in C and C++, not merely wrong."""
+    return any(isinstance(node, (n.Index, n.Length)) for node in n.walk(loop))
+
+
 def _range_divergence(loop: n.ForRange, source: str, target: str) -> str | None:
-    # Running one past the end of a list would be undefined in C and C++, not merely wrong, so such loops keep their meaning.
-    if any(isinstance(node, (n.Index, n.Length)) for node in n.walk(loop)):
+    if keeps_its_end(loop):
         return None
     if loop.inclusive:
         return "inclusive_range" if source != "python" and target == "python" else None
