@@ -8,15 +8,18 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from oorl import __version__
 from oorl.errors import UserError
+from oorl.reward import Job, RewardPool, Verdict
 from oorl.reward.jail import Confinement, detect_confinement
 from oorl.reward.languages import LANGUAGES, missing_toolchain, toolchain_version
-from oorl.reward.slots import default_cache_dir
+from oorl.reward.selfcheck import PROGRAMS, check_problem
+from oorl.reward.slots import available_cores, default_cache_dir
 
 Row = tuple[str, ...]
+CHECK_S = 120.0  # for one program in every language, compilers' preparations included
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the tables."""
     devices, torch_works = device_rows()
-    toolchains, usable = toolchain_rows()
+    toolchains, usable = toolchain_rows(run_self_checks())
     print(f"oorl-kernels {__version__}, Python {platform.python_version()}, {platform.system()} {platform.release()}\n")
     _print_table("Devices and kernels", devices)
     _print_table(f"Languages the reward pool can run ({usable} of {len(LANGUAGES)})", toolchains)
@@ -40,9 +43,7 @@ def run(args: argparse.Namespace) -> int:
 def device_rows() -> tuple[list[Row], bool]:
     """Processors, accelerators and the kernels' back end; torch is imported only here, and only when installed."""
     memory_gb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    rows: list[Row] = [
-        ("CPU", f"{len(os.sched_getaffinity(0))} cores, {memory_gb:.0f} GB of memory, {platform.machine()}")
-    ]
+    rows: list[Row] = [("CPU", f"{available_cores()} cores, {memory_gb:.0f} GB of memory, {platform.machine()}")]
     if importlib.util.find_spec("torch") is None:
         return [*rows, ("torch", "not installed: training and evaluation need it (pip install torch)")], False
     import torch
@@ -69,13 +70,26 @@ def _kernel_rows() -> list[Row]:
     return [("kernels" if number == 0 else "", line) for number, line in enumerate(asked.stdout.rstrip().splitlines())]
 
 
-def toolchain_rows() -> tuple[list[Row], int]:
-    """One row a language: its toolchain's version, or what is missing and the package that brings it."""
+def run_self_checks() -> dict[str, str]:
+    """By language, why not even a right program passes here; the first time this also prepares the compilers."""
+    present = [language_id for language_id in LANGUAGES if missing_toolchain(language_id) is None]
+    jobs = [Job(name, check_problem(name), PROGRAMS[name], "none") for name in present]
+    try:
+        with RewardPool() as pool:
+            results = pool.gather(pool.submit(jobs), CHECK_S)
+    except UserError as err:
+        return dict.fromkeys(present, str(err))
+    return {result.job_id: result.detail for result in results if result.verdict is not Verdict.PASS}
+
+
+def toolchain_rows(faults: Mapping[str, str]) -> tuple[list[Row], int]:
+    """One row a language: its toolchain's version, what is missing and the package that brings it, or how it fails."""
     rows, usable = [], 0
     for language in LANGUAGES.values():
-        absent = missing_toolchain(language.id)
-        usable += absent is None
-        rows.append((language.display_name, "missing" if absent else "ok", absent or toolchain_version(language.id)))
+        absent, fault = missing_toolchain(language.id), faults.get(language.id)
+        usable += not (absent or fault)
+        state = "missing" if absent else "broken" if fault else "works"
+        rows.append((language.display_name, state, absent or fault or toolchain_version(language.id)))
     return rows, usable
 
 

@@ -65,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
     completions = read_completions(args.completions, problems, args.problems)
     out = Path(args.out)
     partial = out.with_name(f"{out.name}.{_fingerprint(args)}.incomplete")
-    finished = _count_finished(partial, completions)
+    verdicts = Counter(row["verdict"] for row in _finished_rows(partial, completions))
+    finished = verdicts.total()
     if finished:
         print(f"continuing after {finished} of {len(completions)} lines in {partial}", file=sys.stderr)
     config = PoolConfig(
@@ -74,21 +75,19 @@ def run(args: argparse.Namespace) -> int:
         minimum_isolation=args.minimum_isolation,
         hidden_paths=tuple(os.path.realpath(path) for path in (args.problems, out, partial)),
     )
-    verdicts = (
-        Counter(json.loads(line)["verdict"] for line in partial.read_text(encoding="utf-8").splitlines())
-        if finished
-        else Counter()
-    )
+    jobs = [
+        Job(str(index), problems[row.task_id], row.completion, args.extract)
+        for index, row in enumerate(completions[finished:], finished)
+    ]
     with _open_for_append(partial) as handle, RewardPool(config) as pool:
-        jobs = [
-            Job(str(index), problems[row.task_id], row.completion, args.extract)
-            for index, row in enumerate(completions[finished:], finished)
-        ]
-        for result in _in_order(pool, jobs, finished, len(completions)):
-            verdicts[result.verdict] += 1
-            row = completions[int(result.job_id)]
-            handle.write(json.dumps(verdict_line(row, result), ensure_ascii=True, separators=(",", ":")) + "\n")
-            handle.flush()
+        try:
+            for result in _in_order(pool, jobs, finished, len(completions)):
+                _append(handle, verdict_line(completions[int(result.job_id)], result))
+                verdicts[result.verdict] += 1
+        except KeyboardInterrupt:
+            left = f"{partial} holds {verdicts.total()} of {len(completions)} lines"
+            print(f"\n{left}; the same command continues from there", file=sys.stderr)
+            raise
     os.replace(partial, out)
     print(_summary(verdicts, out))
     return 0
@@ -153,22 +152,20 @@ def _fingerprint(args: argparse.Namespace) -> str:
     return digest.hexdigest()[:12]
 
 
-def _count_finished(partial: Path, completions: list[Completion]) -> int:
-    """How many whole lines an interrupted run left; a torn last line is cut off."""
+def _finished_rows(partial: Path, completions: list[Completion]) -> list[dict[str, Any]]:
+    """The whole lines an interrupted run left; a torn last line is cut off."""
     try:
         data = partial.read_bytes()
-    except FileNotFoundError:
-        return 0
+    except OSError:  # there is none; should it be there and unreadable, opening it for writing says so
+        return []
     whole = data[: data.rfind(b"\n") + 1]
     if len(whole) < len(data):
         os.truncate(partial, len(whole))
-    lines = [json.loads(line) for line in whole.splitlines()]
-    expected = [(row.task_id, row.sample_id) for row in completions[: len(lines)]]
-    if [(line["task_id"], line["sample_id"]) for line in lines] != expected:
-        raise UserError(
-            f"{partial}: its lines do not follow the completions; remove the file and run the command again"
-        )
-    return len(lines)
+    rows = [json.loads(line) for line in whole.splitlines()]
+    expected = [(row.task_id, row.sample_id) for row in completions[: len(rows)]]
+    if [(row["task_id"], row["sample_id"]) for row in rows] != expected:
+        raise UserError(f"{partial}: its lines do not follow the completions; remove it and run the command again")
+    return rows
 
 
 def _open_for_append(partial: Path) -> IO[str]:
@@ -177,6 +174,16 @@ def _open_for_append(partial: Path) -> IO[str]:
         return partial.open("a", encoding="utf-8")
     except OSError as err:
         raise UserError(f"cannot write {partial}: {err.strerror}; choose another --out") from err
+
+
+def _append(handle: IO[str], row: dict[str, Any]) -> None:
+    try:
+        handle.write(json.dumps(row, separators=(",", ":")) + "\n")
+        handle.flush()
+    except OSError as err:
+        raise UserError(
+            f"cannot write {handle.name}: {err.strerror}; make room, then the same command continues from there"
+        ) from err
 
 
 def _summary(verdicts: Counter, out: Path) -> str:

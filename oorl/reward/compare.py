@@ -13,7 +13,7 @@ from typing import Any
 from oorl.types import Type
 
 _FLOAT_TOKEN = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d+)?", re.ASCII)
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 DEFAULT_REL, DEFAULT_ABS = 1e-9, 1e-12
 
 

@@ -19,16 +19,15 @@ from oorl.reward.drivers.c_family import (
     STDIN_FLAGS,
     c_unit,
     cpp_unit,
-    may_lack_headers,
     needs_all_headers,
 )
-from oorl.reward.drivers.java import CompilerStopped, JavacServer, compilation_unit
+from oorl.reward.drivers.java import COMPILE_CPU_S, CompilerStopped, JavacServer, compilation_unit
 from oorl.reward.drivers.toolkit import Toolkit
 from oorl.reward.languages import ENVIRONMENT, LANGUAGES, find_tool, missing_toolchain, signature_fault
 from oorl.types import Signature
 
 DETAIL_CHARS = 2000
-MAX_SOURCE_CHARS = 1 << 20
+MAX_SOURCE_CHARS = 1 << 18
 Call = tuple[str, Signature]  # entry and signature of a call-mode build
 # A shell moves the protocol to descriptors 3 and 4 for run-times that cannot redirect their own standard streams.
 _AWAY = ("/bin/sh", "-c", 'exec "$@" 3<&0 4>&1 </dev/null >&2', "sh")
@@ -39,7 +38,7 @@ class Limits:
     """What one process may use."""
 
     cpu_s: float = 10.0
-    wall_s: float = 30.0
+    wall_s: float = 60.0
     memory_mb: int = 1024
     processes: int = 64
     output_bytes: int = 1 << 20
@@ -113,6 +112,7 @@ class Compilers:
             raise UserError(fault)
         if len(source) > MAX_SOURCE_CHARS:
             return Build(False, "CE_LIMIT", f"the program is longer than {MAX_SOURCE_CHARS} characters")
+        source = source.removeprefix("\ufeff")
         build_dir = Path(build_dir).resolve()
         build_dir.mkdir(parents=True, exist_ok=True)
         call = (entry, signature) if mode == "call" else None
@@ -172,13 +172,10 @@ class Compilers:
         )
         words = (compiler, *row.compile_flags, *CALL_FLAGS, *LINK_FLAGS, str(unit), "-o", str(program))
         command = (str(self._toolkit.cpp_runner()), str(program))
-        if language_id == "c":
-            return self._compile(words, build_dir, command)
-        if not needs_all_headers(source):
-            build = self._compile((*words, "-include", str(self._toolkit.cpp_header("everyday"))), build_dir, command)
-            if build.verdict != "CE" or not may_lack_headers(build.detail):
-                return build
-        return self._compile((*words, "-include", str(self._toolkit.cpp_header("all"))), build_dir, command)
+        if language_id == "cpp":
+            header = self._toolkit.cpp_header("all" if needs_all_headers(source) else "everyday")
+            words = (*words, "-include", str(header))
+        return self._compile(words, build_dir, command)
 
     def _java(self, call: Call | None, source: str, build_dir: Path) -> Build:
         program = build_dir / "program.classes"
@@ -197,7 +194,15 @@ class Compilers:
     def _start_javac(self) -> subprocess.Popen:
         java, jar = self._toolkit.java()
         options = ("-Xshare:auto", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx768m", "-Xss16m")
-        words = (java, *options, "-cp", str(jar), "oorl.JavacServer", *LANGUAGES["java"].compile_flags)
+        words = (
+            java,
+            *options,
+            "-cp",
+            str(jar),
+            "oorl.JavacServer",
+            str(COMPILE_CPU_S),
+            *LANGUAGES["java"].compile_flags,
+        )
         home = self._toolkit.cache_dir / "javac"  # its own: it may write there
         home.mkdir(exist_ok=True)
         return self.launcher.start(words, RESIDENT_LIMITS, home, scratch_environment(home))

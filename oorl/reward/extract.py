@@ -15,7 +15,7 @@ from oorl.reward.languages import LANGUAGES
 
 Rule = Literal["train", "evaluate", "none"]
 
-_OPENING = re.compile(r" {0,3}(`{3,})[ \t]*([^`]*?)[ \t]*")
+_OPENING = re.compile(r" {0,3}(`{3,})([^`]*)")
 _CLOSING = re.compile(r" {0,3}(`{3,})[ \t]*")
 _THINKING = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
 
@@ -57,7 +57,7 @@ def find_fences(text: str) -> list[Fence]:
         if not ticks:
             opening = _OPENING.fullmatch(line)
             if opening:
-                ticks, tag, body = len(opening[1]), opening[2], []
+                ticks, tag, body = len(opening[1]), opening[2].strip(" \t"), []
             continue
         closing = _CLOSING.fullmatch(line)
         if closing and len(closing[1]) >= ticks:

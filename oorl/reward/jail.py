@@ -100,6 +100,10 @@ def find_native_launcher() -> str | None:
 
 def detect_confinement(launcher: str = "auto") -> Confinement:
     """Probe the machine. ``launcher`` is "auto", "native" (UserError when not built) or "python"."""
+    if sys.platform != "linux":
+        raise UserError(
+            f"programs can be confined on Linux only, and this is {sys.platform}; run the reward pool there"
+        )
     native = None if launcher == "python" else find_native_launcher()
     if launcher == "native" and native is None:
         raise UserError(

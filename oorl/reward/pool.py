@@ -27,7 +27,7 @@ from oorl.reward.verdict import Verdict
 START_S = 120.0  # probing, and evicting a large cache, take time on a busy machine
 RECONNECT_S = 30.0
 RESUBMISSIONS = 2
-JOBS_PER_FRAME = 256
+JOBS_PER_FRAME, FRAME_CHARS = 256, 1 << 24
 
 
 class Batch:
@@ -77,8 +77,9 @@ class Batch:
 class RewardPool:
     """A connection to the node's supervisor, which it starts unless one already listens on ``config.socket_path``.
 
-    Use it as a context manager, or call ``close``. Raises UserError when the supervisor cannot start: the isolation is
-    below the configured minimum, or the cache directory cannot be used.
+    Use it as a context manager, or call ``close``. Who joins takes the supervisor's configuration as it
+    is. Raises UserError when the supervisor cannot start: the isolation is below the configured minimum, or the cache
+    directory cannot be used.
     """
 
     def __init__(self, config: PoolConfig | None = None):
@@ -221,18 +222,20 @@ class RewardPool:
         self._writer.start()
 
     def _send_jobs(self, batch: Batch, indices: Sequence[int]) -> None:
-        for start in range(0, len(indices), JOBS_PER_FRAME):
-            problems: dict[str, Any] = {}
-            jobs = []
-            for index in indices[start : start + JOBS_PER_FRAME]:
-                job = batch.jobs[index]
-                key = problem_key(job.problem)
-                if key not in problems:
-                    problems[key] = job.problem.to_json()
-                jobs.append([index, key, job.completion, job.extract])
-            self._outgoing.put(
-                encode_frame({"op": "submit", "batch": batch.number, "problems": problems, "jobs": jobs})
-            )
+        message: dict[str, Any] = {"op": "submit", "batch": batch.number, "problems": {}, "jobs": []}
+        size = 0
+        for index in indices:
+            job = batch.jobs[index]
+            key = problem_key(job.problem)
+            if key not in message["problems"]:
+                message["problems"][key] = job.problem.to_json()
+            message["jobs"].append([index, key, job.completion, job.extract])
+            size += len(job.completion)
+            if len(message["jobs"]) >= JOBS_PER_FRAME or size >= FRAME_CHARS:
+                self._outgoing.put(encode_frame(message))
+                message, size = message | {"problems": {}, "jobs": []}, 0
+        if message["jobs"]:
+            self._outgoing.put(encode_frame(message))
 
     def _write_loop(self) -> None:
         """The only thread that waits for the supervisor to read: a submission never does."""

@@ -138,6 +138,11 @@ def reachable_by_others(path: Path) -> bool:
     return all(parent.stat().st_mode & stat.S_IXOTH for parent in path.resolve().parents)
 
 
+def available_cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def default_cache_dir() -> Path:
     """``OORL_CACHE_DIR``; else ``~/.cache/oorl``; for root, whose programs run as other users, ``/var/cache/oorl``."""
     asked = os.environ.get("OORL_CACHE_DIR")

@@ -14,6 +14,8 @@ from oorl.reward.jobs import Outcome
 from oorl.reward.languages import LANGUAGES, missing_toolchain, signature_fault, value_fault
 from oorl.reward.verdict import Verdict
 
+SOURCE_CHARS = 1 << 20  # a longer program is nobody's translation
+
 
 @dataclass(eq=False)
 class Task:
@@ -98,6 +100,9 @@ class TaskSource:
                 else "no closed fence of the target language"
             )
             return Task("", known.problem, "", Outcome.of_all(Verdict.FORMAT, total, detail))
+        if len(source) > SOURCE_CHARS:
+            detail = f"the program has {len(source)} characters, more than {SOURCE_CHARS}"
+            return Task("", known.problem, "", Outcome.of_all(Verdict.CE_LIMIT, total, detail))
         key = digest(known.digest, source, self.early_stop)
         outcome = self.outcomes.lookup(key)
         if outcome is not None:

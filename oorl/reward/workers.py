@@ -10,6 +10,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -22,8 +23,10 @@ from oorl.reward.jail import LEVELS, Confinement, Launcher, RunLimits, Running, 
 from oorl.reward.jobs import Outcome, PoolConfig
 from oorl.reward.languages import LANGUAGES
 from oorl.reward.runner import LauncherLost, judge
+from oorl.reward.selfcheck import PROGRAMS, check_problem
 from oorl.reward.slots import (
     SlotAllocator,
+    available_cores,
     default_cache_dir,
     make_run_dir,
     reachable_by_others,
@@ -54,7 +57,7 @@ class Workers:
         self.config, self.on_finished = config, on_finished
         self.confinement = detect_confinement(config.launcher)
         check_level(self.confinement, config.minimum_isolation)
-        self.slots = config.slots or max(2, len(os.sched_getaffinity(0)) - 2)
+        self.slots = config.slots or max(2, available_cores() - 2)
         cache_dir = prepare_cache_dir(config.cache_dir or default_cache_dir(), self.confinement)
         self.run_dir, self.run_lock = make_run_dir(cache_dir)
         (self.run_dir / "builds").mkdir(mode=0o711)
@@ -66,6 +69,9 @@ class Workers:
         self.run_queue: queue.SimpleQueue[Built | None] = queue.SimpleQueue()
         self.closing = False
         self.active: set[Task] = set()  # being run
+        self.check_launcher = Launcher(self.confinement, allocator.take(), hidden)
+        self.check_lock = threading.Lock()
+        self.faults: dict[str, str | None] = {}  # by language: why right programs fail here, once that was looked at
         self.shown: set[str] = set()  # faults of the pool's whose traceback has been printed
         self.threads = [
             threading.Thread(target=self._build_loop, name=f"build-{n}", daemon=True) for n in range(self.slots)
@@ -104,6 +110,10 @@ class Workers:
             if task.cancelled or self.closing:
                 continue
             try:
+                fault = self._language_fault(task.problem.target_lang)
+                if fault is not None:
+                    self._finish(task, Outcome.of_all(Verdict.INFRA, len(task.problem.tests), fault))
+                    continue
                 built = self._build(task)
             except Exception as err:  # whatever goes wrong here is the pool's fault, and one job's only
                 self._retry(task, err)
@@ -114,6 +124,30 @@ class Workers:
                 total = len(task.problem.tests)
                 self._discard(built)
                 self._finish(task, Outcome.of_all(Verdict(built.build.verdict), total, built.build.detail))
+
+    def _language_fault(self, language_id: str) -> str | None:
+        """Why not even a right program passes here, or None; found out before the first program of the language."""
+        if language_id in self.faults:
+            return self.faults[language_id]
+        with self.check_lock:
+            for _ in range(ATTEMPTS):
+                if self.faults.get(language_id, "unknown") is not None:
+                    self.faults[language_id] = self._check_language(language_id)
+            return self.faults[language_id]
+
+    def _check_language(self, language_id: str) -> str | None:
+        task = Task("", check_problem(language_id), PROGRAMS[language_id])
+        built = self._build(task)
+        verdict, detail = built.build.verdict, built.build.detail
+        if built.build.ok:
+            argv = built.build.command(int(task.problem.limits.memory_mb))
+            deadline = monotonic() + self.config.job_deadline_s
+            outcome = judge(task.problem, argv, self.check_launcher, True, deadline, task.started)
+            verdict, detail = outcome.verdict, outcome.detail
+        self._discard(built)
+        if verdict == Verdict.PASS:
+            return None
+        return f"{LANGUAGES[language_id].display_name} does not work here: {verdict}, {detail}"
 
     def _build(self, task: Task) -> Built:
         """Build the program, or find it built; compiled ones are kept, interpreted ones cost nothing to write again."""
@@ -144,9 +178,15 @@ class Workers:
     def _run_loop(self, launcher: Launcher) -> None:
         while (built := self.run_queue.get()) is not None:
             task = built.task
-            if not task.cancelled and not self.closing:
-                self._run(built, launcher)
-            self._discard(built)
+            try:
+                if not task.cancelled and not self.closing:
+                    self._run(built, launcher)
+            except Exception as err:  # whatever goes wrong here is the pool's fault, and one job's only
+                self._retry(task, err)
+            finally:
+                task.ended()
+                self.active.discard(task)
+                self._discard(built)
 
     def _run(self, built: Built, launcher: Launcher) -> None:
         task, problem = built.task, built.task.problem
@@ -157,12 +197,6 @@ class Workers:
             outcome = judge(problem, argv, launcher, self.config.early_stop, deadline, task.started)
         except LauncherLost as err:
             outcome = Outcome.of_all(Verdict.INFRA, len(problem.tests), str(err))
-        except Exception as err:  # whatever goes wrong here is the pool's fault, and one job's only
-            self._retry(task, err)
-            return
-        finally:
-            task.ended()
-            self.active.discard(task)
         if outcome.verdict is Verdict.INFRA and not task.cancelled and task.attempts + 1 < ATTEMPTS:
             task.attempts += 1
             self.build_queue.put(task)
@@ -187,7 +221,8 @@ class Workers:
 
     def _discard(self, built: Built) -> None:
         if not built.keep:
-            remove_tree(built.build_dir)
+            with suppress(OSError):  # what is left goes with the whole directory
+                remove_tree(built.build_dir)
 
 
 class CompilerLauncher:

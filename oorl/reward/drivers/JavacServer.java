@@ -98,10 +98,35 @@ public final class JavacServer {
             if (diagnostic.getKind() != Diagnostic.Kind.ERROR || text.length() > 2000) continue;
             text.append("Main.java:").append(diagnostic.getLineNumber()).append(": ").append(diagnostic.getMessage(Locale.ENGLISH)).append('\n');
         }
-        return text.toString();
+        return text.length() > 0 ? text.toString() : "the compiler gave up without a message";
     }
 
-    public static void main(String[] options) throws IOException {
+    /** Ends the process when a compilation uses more CPU time than it may; the caller starts another. */
+    static final class Watch extends Thread {
+        final Thread compiling = Thread.currentThread();
+        volatile long deadline = Long.MAX_VALUE;
+
+        @Override
+        public void run() {
+            var threads = ManagementFactory.getThreadMXBean();
+            while (threads.getThreadCpuTime(compiling.getId()) < deadline) {
+                try {
+                    Thread.sleep(20);
+                } catch (InterruptedException ignored) {
+                    // Nobody interrupts it.
+                }
+            }
+            Runtime.getRuntime().halt(3);
+        }
+    }
+
+    /** java oorl.JavacServer CPU_SECONDS JAVAC_OPTION... */
+    public static void main(String[] words) throws IOException {
+        long limit = (long) (Double.parseDouble(words[0]) * 1e9);
+        List<String> options = List.of(words).subList(1, words.length);
+        Watch watch = new Watch();
+        watch.setDaemon(true);
+        watch.start();
         JavaCompiler compiler = ToolProvider.getSystemJavaCompiler();
         StandardJavaFileManager platform = compiler.getStandardFileManager(null, Locale.ENGLISH, StandardCharsets.UTF_8);
         DataInputStream in = new DataInputStream(new BufferedInputStream(System.in, 65536));
@@ -116,18 +141,20 @@ public final class JavacServer {
                 return;
             }
             long started = threads.getCurrentThreadCpuTime();
+            watch.deadline = started + limit;
             boolean ok = false;
             byte[] payload;
             try {
                 Memory memory = new Memory(platform);
                 DiagnosticCollector<JavaFileObject> diagnostics = new DiagnosticCollector<>();
                 var sources = List.of(new Source(new String(text, StandardCharsets.UTF_8)));
-                ok = compiler.getTask(Writer.nullWriter(), memory, diagnostics, List.of(options), null, sources).call();
+                ok = compiler.getTask(Writer.nullWriter(), memory, diagnostics, options, null, sources).call();
                 payload = ok ? packed(memory.classes) : complaint(diagnostics.getDiagnostics()).getBytes(StandardCharsets.UTF_8);
             } catch (Throwable error) {  // javac runs out of stack on deeply nested code, and has bugs
                 ok = false;
                 payload = ("the compiler failed: " + error.getClass().getName()).getBytes(StandardCharsets.UTF_8);
             }
+            watch.deadline = Long.MAX_VALUE;
             out.writeByte(ok ? 1 : 0);
             out.writeLong(threads.getCurrentThreadCpuTime() - started);
             out.writeInt(payload.length);

@@ -166,7 +166,8 @@ static Str why_unloadable() {
     if (at == text.npos) return text;
     int status = 0;
     const size_t name_at = at + sizeof("undefined symbol: ") - 1;
-    char *name = abi::__cxa_demangle(text.c_str() + name_at, nullptr, nullptr, &status);
+    const bool mangled = text.compare(name_at, 2, "_Z") == 0;  // C's plain `f` would be read as the type float
+    char *name = mangled ? abi::__cxa_demangle(text.c_str() + name_at, nullptr, nullptr, &status) : nullptr;
     const Str shown = name ? Str(name) : text.substr(name_at);
     std::free(name);
     return "undefined symbol: " + shown;

@@ -6,6 +6,7 @@ imports are moved.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -16,22 +17,22 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-COMPILE_S = 10.0
-START_S = 30.0
+COMPILE_CPU_S = 10.0
+WALL_S = 180.0  # a loaded machine may take its time over the above, and over starting the server
 JOBS_PER_SERVER = 500  # javac keeps some state between compilations
 
-# What is no code: comments, text blocks, strings, characters. An unclosed comment or string ends with its line or the
-# file.
+# What is no code: comments, text blocks, strings, characters; an unclosed one ends with its line or the file.
 _NO_CODE = re.compile(
     r'//[^\n]*|/\*.*?(?:\*/|\Z)|"""(?:\\.|.)*?(?:"""|\Z)|"(?:\\.|[^"\\\n])*"?|\'(?:\\.|[^\'\\\n])*\'?', re.DOTALL
 )
 _TYPE_DECLARATION = re.compile(r"(?<![\w.$])(class|interface|enum|record)\s+[A-Za-z_$]")
+_METHOD_BODY = re.compile(r"\)\s*(throws\s[\w\s.,]+)?\{")
 _IMPORT = re.compile(r"^[ \t]*import\s+[^;]+;", re.MULTILINE)
 _IMPORTS = "import java.util.*; import java.util.function.*; import java.util.stream.*; "
 
 
 class CompilerStopped(Exception):
-    """The resident compiler went over its time or died; the message says which."""
+    """The resident compiler died over a program, twice: the program is to blame."""
 
 
 @dataclass(frozen=True)
@@ -49,19 +50,29 @@ def compilation_unit(source: str) -> str:
     if re.match(r"\s*package\b", code):
         return source  # a file with a package is a whole one
     outer = _at_depth_zero(code)
-    methods = re.search(r"\)\s*(throws\s[\w\s.,]+)?\{", outer)
     types = list(_TYPE_DECLARATION.finditer(outer))
-    # A record's header has parentheses too: what stands alone is a method only if no type declaration leads up to it.
-    if types and not (methods and _stands_alone(outer, methods.start())):
+    if types and not any(_stands_alone(outer, body.start()) for body in _METHOD_BODY.finditer(outer)):
         return _IMPORTS + source
-    imports = " ".join(match[0].strip() for match in _IMPORT.finditer(code))
-    for found in reversed(list(_IMPORT.finditer(code))):
-        source = source[: found.start()] + re.sub(r"[^\n]", " ", found[0]) + source[found.end() :]
-    for found in reversed(types):  # a class inside another is static, unlike a record or an enum, only when it says so
-        line = outer[: found.start()].rpartition("\n")[2]
-        if found[1] == "class" and not re.search(r"\bstatic\b", line):
-            source = source[: found.start()] + "static " + source[found.start() :]
-    return f"{_IMPORTS}{imports} final class Solution {{ {source}\n}}\n"
+    imports = list(_IMPORT.finditer(code))
+    edits = [(found.start(), found.end(), re.sub(r"[^\n]", " ", found[0])) for found in imports]
+    edits += [(found.start(), found.start(), "static ") for found in types if _needs_static(outer, found)]
+    head = _IMPORTS + " ".join(found[0].strip() for found in imports)
+    return f"{head} final class Solution {{ {_edited(source, edits)}\n}}\n"
+
+
+def _needs_static(outer: str, found: re.Match) -> bool:
+    """Whether a class that goes inside another must be told to be static; records, enums and interfaces are anyway."""
+    modifiers = outer[max(0, found.start() - 100) : found.start()].rpartition("\n")[2]
+    return found[1] == "class" and re.search(r"\bstatic\b", modifiers) is None
+
+
+def _edited(text: str, edits: list[tuple[int, int, str]]) -> str:
+    """``text`` with each (start, end, replacement) carried out."""
+    pieces, at = [], 0
+    for start, end, replacement in sorted(edits):
+        pieces += [text[at:start], replacement]
+        at = end
+    return "".join([*pieces, text[at:]])
 
 
 def _at_depth_zero(code: str) -> str:
@@ -69,21 +80,21 @@ def _at_depth_zero(code: str) -> str:
     depth, kept = 0, []
     for char in code:
         if char == "}":
-            depth -= 1
-        kept.append(char if depth <= 0 or char == "\n" else " ")
+            depth = max(0, depth - 1)
+        kept.append(char if depth == 0 or char == "\n" else " ")
         if char == "{":
             depth += 1
     return "".join(kept)
 
 
 def _stands_alone(outer: str, at: int) -> bool:
-    """Whether the parenthesis closed at ``at`` belongs to a method and not to a record's header."""
-    head = re.split(r"[;}]", outer[:at])[-1]
-    return _TYPE_DECLARATION.search(head) is None
+    """Whether the parenthesis closed at ``at`` is a method's; in front of a record's stands its declaration."""
+    statement = max(outer.rfind(";", 0, at), outer.rfind("}", 0, at)) + 1
+    return _TYPE_DECLARATION.search(outer, statement, at) is None
 
 
 class JavacServer:
-    """One resident compiler, started when first needed, and anew after many jobs, a time-out or its death; thread-safe.
+    """One resident compiler, started when first needed, and anew after many jobs or its death; thread-safe.
 
     ``start`` gives a process with pipes for standard input and output; it is asked again for every new server.
     """
@@ -95,19 +106,23 @@ class JavacServer:
         self._jobs = 0
 
     def compile(self, source: str) -> Compiled:
-        """Compile one file. Raises CompilerStopped when the compiler took longer than ``COMPILE_S`` or died over it."""
+        """Compile one file.
+
+        Raises:
+            CompilerStopped: the compiler ended itself over the program (``COMPILE_CPU_S``, memory), twice.
+            TimeoutError: no answer within ``WALL_S``, which is nobody's fault but the machine's.
+        """
         text = source.encode("utf-8", "replace")
         with self._lock:
-            if self._process is None or self._jobs >= JOBS_PER_SERVER or self._process.poll() is not None:
-                self._stop()
-                self._process, self._jobs = self._start(), 0
-            self._jobs += 1
-            try:
-                # The first job waits for the server to start, too.
-                return self._exchange(text, time.monotonic() + COMPILE_S + (START_S if self._jobs == 1 else 0.0))
-            except BaseException:
-                self._stop()
-                raise
+            for _ in range(2):  # a first death may be an accident
+                try:
+                    return self._exchange(text, time.monotonic() + WALL_S)
+                except (EOFError, BrokenPipeError):
+                    self._stop()
+                except BaseException:
+                    self._stop()
+                    raise
+        raise CompilerStopped(f"the compiler went over {COMPILE_CPU_S:g} s of CPU time, or over its memory")
 
     def close(self) -> None:
         """End the server."""
@@ -115,11 +130,12 @@ class JavacServer:
             self._stop()
 
     def _exchange(self, text: bytes, deadline: float) -> Compiled:
-        try:
-            self._process.stdin.write(struct.pack(">i", len(text)) + text)
-            self._process.stdin.flush()
-        except OSError as err:
-            raise CompilerStopped("the compiler died") from err
+        if self._process is None or self._jobs >= JOBS_PER_SERVER:
+            self._stop()
+            self._process, self._jobs = self._start(), 0
+        self._jobs += 1
+        self._process.stdin.write(struct.pack(">i", len(text)) + text)
+        self._process.stdin.flush()
         ok, cpu_ns, length = struct.unpack(">bqi", self._read(13, deadline))
         return Compiled(ok == 1, self._read(length, deadline), cpu_ns / 1e9)
 
@@ -127,10 +143,10 @@ class JavacServer:
         descriptor, data = self._process.stdout.fileno(), bytearray()
         while len(data) < size:
             if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise CompilerStopped(f"the compiler took longer than {COMPILE_S:g} s")
+                raise TimeoutError(f"the Java compiler gave no answer within {WALL_S:g} s")
             part = os.read(descriptor, min(size - len(data), 1 << 16))
             if not part:
-                raise CompilerStopped("the compiler died")
+                raise EOFError
             data += part
         return bytes(data)
 
@@ -139,5 +155,6 @@ class JavacServer:
             self._process.kill()
             self._process.wait()
             for pipe in (self._process.stdin, self._process.stdout):
-                pipe.close()
+                with contextlib.suppress(OSError):  # what was not sent yet cannot be now
+                    pipe.close()
             self._process = None

@@ -38,6 +38,8 @@ class Toolkit:
         self.cache_dir = cache_dir.resolve()
         self.cache_dir.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+        self._parts: dict[str, Path] = {}
 
     def driver(self, language_id: str) -> Path:
         """The driver of an interpreted language; Python's as bytecode, which starts sooner."""
@@ -45,9 +47,8 @@ class Toolkit:
         if language_id != "python":
             return self._made(language_id, (name,), "", lambda scratch: None) / name
         magic = importlib.util.MAGIC_NUMBER.hex()
-        return (
-            self._made(language_id, (name,), magic, lambda scratch: _to_bytecode(scratch / name)) / "python_driver.pyc"
-        )
+        home = self._made(language_id, (name,), magic, lambda scratch: _to_bytecode(scratch / name))
+        return home / "python_driver.pyc"
 
     def cpp_runner(self) -> Path:
         """The program that loads a compiled C or C++ program and calls it."""
@@ -56,10 +57,8 @@ class Toolkit:
         def make(scratch: Path) -> None:
             _run((find_tool("g++"), *flags, "cpp_runner.cpp", "-o", "cpp_runner", "-ldl"), scratch)
 
-        return (
-            self._made("runner", ("cpp_call.hpp", "cpp_runner.cpp"), toolchain_version("cpp") + str(flags), make)
-            / "cpp_runner"
-        )
+        sources = ("cpp_call.hpp", "cpp_runner.cpp")
+        return self._made("runner", sources, toolchain_version("cpp") + str(flags), make) / "cpp_runner"
 
     def cpp_header(self, kind: str) -> Path:
         """A precompiled header, by the name of its text: ``everyday`` or ``all`` for calls, ``stdin`` for programs."""
@@ -91,25 +90,32 @@ class Toolkit:
 
     def _made(self, name: str, sources: Sequence[str], version: str, make: Callable[[Path], None]) -> Path:
         """The directory of a part: found, or made from ``sources`` in a scratch directory and renamed into place."""
+        with self._lock:
+            lock = self._locks.setdefault(name, threading.Lock())
+        with lock:  # one a part: a header being compiled holds up no other language
+            if name not in self._parts or not self._parts[name].is_dir():
+                self._parts[name] = self._find_or_make(name, sources, version, make)
+            return self._parts[name]
+
+    def _find_or_make(self, name: str, sources: Sequence[str], version: str, make: Callable[[Path], None]) -> Path:
         package = resources.files("oorl.reward.drivers")
         texts = {source: package.joinpath(source).read_bytes() for source in sources}
         tag = hashlib.sha256(b"\0".join([version.encode(), *texts.values()])).hexdigest()[:16]
         place = self.cache_dir / f"{name}-{tag}"
-        with self._lock:
-            if place.is_dir():
-                return place
-            with tempfile.TemporaryDirectory(dir=self.cache_dir) as parent:
-                scratch = Path(parent) / name
-                scratch.mkdir(mode=0o755)
-                for source, text in texts.items():
-                    (scratch / source).write_bytes(text)
-                make(scratch)
-                _open_to_all(scratch)
-                try:
-                    os.rename(scratch, place)
-                except OSError:
-                    if not place.is_dir():  # otherwise another process was first, with the same content
-                        raise
+        if place.is_dir():
+            return place
+        with tempfile.TemporaryDirectory(dir=self.cache_dir) as parent:
+            scratch = Path(parent) / name
+            scratch.mkdir()
+            for source, text in texts.items():
+                (scratch / source).write_bytes(text)
+            make(scratch)
+            _open_to_all(scratch)
+            try:
+                os.rename(scratch, place)
+            except OSError:
+                if not place.is_dir():  # otherwise another process was first, with the same content
+                    raise
         return place
 
 

@@ -39,15 +39,21 @@ void append_children_of_thread(pid_t pid, long thread, std::vector<pid_t>& out) 
     }
 }
 
-void append_children(pid_t pid, long threads, std::vector<pid_t>& out) {
-    if (threads == 1) return append_children_of_thread(pid, pid, out);
+std::vector<long> threads_of(pid_t pid) {
+    std::vector<long> threads;
     char path[64];
     std::snprintf(path, sizeof path, "/proc/%d/task", pid);
     DIR* directory = opendir(path);
-    if (directory == nullptr) return;
+    if (directory == nullptr) return threads;
     while (dirent* entry = readdir(directory))
-        if (entry->d_name[0] != '.') append_children_of_thread(pid, std::atol(entry->d_name), out);
+        if (entry->d_name[0] != '.') threads.push_back(std::atol(entry->d_name));
     closedir(directory);
+    return threads;
+}
+
+void append_children(pid_t pid, long threads, std::vector<pid_t>& out) {
+    if (threads == 1) return append_children_of_thread(pid, pid, out);
+    for (const long thread : threads_of(pid)) append_children_of_thread(pid, thread, out);
 }
 
 struct Stat {
@@ -112,11 +118,13 @@ double waited_for_core_s(pid_t root) {
     std::vector<pid_t> pending{root};
     for (size_t next = 0; next < pending.size() && next < 4096; ++next) {
         const pid_t pid = pending[next];
-        char path[64], text[128];
-        std::snprintf(path, sizeof path, "/proc/%d/schedstat", pid);
-        unsigned long long ran_ns = 0, waited_ns = 0;
-        if (read_small(path, text, sizeof text) > 0 && std::sscanf(text, "%llu %llu", &ran_ns, &waited_ns) == 2)
-            longest = std::max(longest, 1e-9 * static_cast<double>(waited_ns));
+        for (const long thread : threads_of(pid)) {
+            char path[64], text[128];
+            std::snprintf(path, sizeof path, "/proc/%d/task/%ld/schedstat", pid, thread);
+            unsigned long long ran_ns = 0, waited_ns = 0;
+            if (read_small(path, text, sizeof text) > 0 && std::sscanf(text, "%llu %llu", &ran_ns, &waited_ns) == 2)
+                longest = std::max(longest, 1e-9 * static_cast<double>(waited_ns));
+        }
         Stat stat{};
         if (read_stat(pid, stat)) append_children(pid, stat.threads, pending);
     }

@@ -14,7 +14,7 @@ struct TreeSample {
 // Sums over all descendants of `root`; the root's own memory and tasks are left out, the CPU time it reaped is counted.
 TreeSample sample_tree(pid_t root);
 
-// The longest time any process below `root` has been ready to run without getting a core.
+// The longest time any thread below `root` has been ready to run without getting a core.
 double waited_for_core_s(pid_t root);
 
 // SIGKILLs every descendant of the caller until none is left or two seconds have passed; reaps them.
