@@ -42,14 +42,28 @@ def test_values_arrive_and_return_whole():
 
 @pytest.mark.parametrize(
     ("code", "values"),
-    [("i1", [0, 1]), ("i8", [-128, 127]), ("u8", [0, 255]), ("i16", [-32768, 7]), ("u16", [65535]), ("i32", [-(2**31)]), ("u32", [2**32 - 1]), ("u64", [2**64 - 1])],
+    [
+        ("i1", [0, 1]),
+        ("i8", [-128, 127]),
+        ("u8", [0, 255]),
+        ("i16", [-32768, 7]),
+        ("u16", [65535]),
+        ("i32", [-(2**31)]),
+        ("u32", [2**32 - 1]),
+        ("u64", [2**64 - 1]),
+    ],
 )
 def test_every_integer_width_keeps_its_sign(code, values):
     row = {"ret": code, "params": [{"kind": "scalar", "name": "a", "type": code}]}
     signature = CSignature.from_json(row)
     scalar = signature.params[0].scalar
     harness = Harness(signature, "f", [[value] for value in values])
-    [run] = harness.run([f"define {scalar.extension} {scalar.llvm} @f({scalar.llvm} {scalar.extension} %0) {{\n  ret {scalar.llvm} %0\n}}\n"])
+    [run] = harness.run(
+        [
+            f"define {scalar.extension} {scalar.llvm} @f({scalar.llvm} {scalar.extension} %0) {{\n"
+            f"  ret {scalar.llvm} %0\n}}\n"
+        ]
+    )
     assert run.stable and returns(harness, run.runs[0]) == [str(value) for value in values]
 
 
@@ -58,7 +72,10 @@ def test_doubles_keep_their_bits_and_nans_are_one():
     inputs = [[0.1], [-0.0], [math.inf], [math.nan]]
     harness = Harness(signature, "f", inputs)
     same, other = harness.run(
-        ["define double @f(double %0) {\n  ret double %0\n}\n", "define double @f(double %0) {\n  %2 = fneg double %0\n  ret double %2\n}\n"]
+        [
+            "define double @f(double %0) {\n  ret double %0\n}\n",
+            "define double @f(double %0) {\n  %2 = fneg double %0\n  ret double %2\n}\n",
+        ]
     )
     assert returns(harness, same.runs[0]) == [(0.1).hex(), (-0.0).hex(), "inf", "nan"]
     assert same.runs[0][3] == other.runs[0][3] and same.runs[0][1] != other.runs[0][1]
@@ -122,7 +139,9 @@ def test_undefined_behaviour_of_a_helper_and_endless_inputs_are_dropped():
 
 
 def test_inputs_fit_their_signature_and_repeat():
-    signature = CSignature.from_prototype("int", "const short *xs, int n, unsigned char c, bool b, double x, unsigned u")
+    signature = CSignature.from_prototype(
+        "int", "const short *xs, int n, unsigned char c, bool b, double x, unsigned u"
+    )
     first = list(itertools.islice(argument_lists(signature, "seed", [17]), 300))
     assert first == list(itertools.islice(argument_lists(signature, "seed", [17]), 300))
     assert first != list(itertools.islice(argument_lists(signature, "other", [17]), 300))

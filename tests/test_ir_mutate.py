@@ -25,15 +25,20 @@ def two(body: str) -> str:
 
 COMPARE = two("  %3 = icmp slt i64 %0, %1\n  %4 = zext i1 %3 to i64\n  ret i64 %4")
 BRANCH = two("  %3 = icmp slt i64 %0, %1\n  br i1 %3, label %4, label %5\n4:\n  ret i64 %0\n5:\n  ret i64 %1")
-MERGE = two("  %3 = icmp slt i64 %0, %1\n  br i1 %3, label %4, label %5\n4:\n  br label %5\n5:\n  %6 = phi i64 [ 3, %2 ], [ 8, %4 ]\n  ret i64 %6")
+MERGE = two(
+    "  %3 = icmp slt i64 %0, %1\n  br i1 %3, label %4, label %5\n4:\n  br label %5\n"
+    "5:\n  %6 = phi i64 [ 3, %2 ], [ 8, %4 ]\n  ret i64 %6"
+)
 MERGE = reparsed(MERGE)
 MINIMUM = two("  %3 = call i64 @llvm.smin.i64(i64 %0, i64 %1)\n  ret i64 %3") + "declare i64 @llvm.smin.i64(i64, i64)\n"
 ARITHMETIC = two("  %3 = add nsw i64 %0, 5\n  %4 = sub i64 %3, %1\n  ret i64 %4")
 SHIFT = two("  %3 = ashr i64 %0, 2\n  ret i64 %3")
 SELECT = two("  %3 = icmp sgt i64 %0, 0\n  %4 = select i1 %3, i64 %0, i64 %1\n  ret i64 %4")
 CELLS = two(
-    "  %3 = alloca [4 x i64]\n  store i64 %0, ptr %3\n  %4 = getelementptr [4 x i64], ptr %3, i64 0, i64 1\n  store i64 7, ptr %4\n"
-    "  %5 = getelementptr [4 x i64], ptr %3, i64 0, i64 2\n  store i64 %1, ptr %5\n  %6 = load i64, ptr %4\n  ret i64 %6"
+    "  %3 = alloca [4 x i64]\n  store i64 %0, ptr %3\n"
+    "  %4 = getelementptr [4 x i64], ptr %3, i64 0, i64 1\n  store i64 7, ptr %4\n"
+    "  %5 = getelementptr [4 x i64], ptr %3, i64 0, i64 2\n  store i64 %1, ptr %5\n"
+    "  %6 = load i64, ptr %4\n  ret i64 %6"
 )
 TWICE = two("  %3 = alloca i64\n  store i64 %0, ptr %3\n  store i64 %1, ptr %3\n  %4 = load i64, ptr %3\n  ret i64 %4")
 SWITCH = two(
@@ -42,13 +47,14 @@ SWITCH = two(
 CRAFTED = {
     "branch_swap": BRANCH, "constant_condition": BRANCH, "predicate_negate": COMPARE, "predicate_boundary": COMPARE,
     "predicate_signedness": COMPARE, "extension_kind": COMPARE, "shift_kind": SHIFT, "operand_swap": ARITHMETIC,
-    "binary_swap": ARITHMETIC, "minmax_swap": MINIMUM, "constant_step": ARITHMETIC, "constant_sign": ARITHMETIC, "gep_index": CELLS,
-    "switch_case": SWITCH, "phi_constant": MERGE, "phi_swap": MERGE, "operand_reuse": ARITHMETIC, "drop_instruction": ARITHMETIC,
-    "drop_store": TWICE, "wrong_return": ARITHMETIC, "select_swap": SELECT,
+    "binary_swap": ARITHMETIC, "minmax_swap": MINIMUM, "constant_step": ARITHMETIC, "constant_sign": ARITHMETIC,
+    "gep_index": CELLS, "switch_case": SWITCH, "phi_constant": MERGE, "phi_swap": MERGE,
+    "operand_reuse": ARITHMETIC, "drop_instruction": ARITHMETIC, "drop_store": TWICE, "wrong_return": ARITHMETIC,
+    "select_swap": SELECT,
 }  # fmt: skip
 NEUTRAL = {
-    "commute": two("  %3 = add i64 %0, %1\n  %4 = mul i64 %3, %0\n  ret i64 %4"), "mirror_compare": BRANCH, "drop_flags": ARITHMETIC,
-    "negate_constant": ARITHMETIC, "reorder_phi": MERGE,
+    "commute": two("  %3 = add i64 %0, %1\n  %4 = mul i64 %3, %0\n  ret i64 %4"), "mirror_compare": BRANCH,
+    "drop_flags": ARITHMETIC, "negate_constant": ARITHMETIC, "reorder_phi": MERGE,
 }  # fmt: skip
 
 

@@ -1,4 +1,6 @@
-"""IR groups: LLVM IRs equivalent to a source function (winners) and IRs that are not (losers), each verified by running."""
+"""IR groups: LLVM IRs equivalent to a source function (winners), and IRs that are not (losers), all verified by
+running.
+"""
 
 from oorl.ir.config import IRConfig
 from oorl.ir.csource import Source, generated_sources, sources_of_file

@@ -1,8 +1,9 @@
-"""One spelling for every IR text: what a model reads and writes holds the function and nothing about the machine or its optimiser.
+"""One spelling for every IR text: it holds the function, and nothing about the machine or the optimiser.
 
-Dropped: comments, target and source lines, metadata, attribute groups, attributes that LLVM inferred, default alignments, lifetime marks. Kept: the
-ABI's attributes (zeroext, signext) and poison flags (nsw, nuw, inbounds ...). ``canonical`` also strips names, so that every member
-of a group is numbered the same way and naming betrays nothing.
+Dropped: comments, target and source lines, metadata, attribute groups, attributes that LLVM inferred, default
+alignments, lifetime marks. Kept: the ABI's attributes (zeroext, signext) and poison flags (nsw, nuw, inbounds ...).
+``canonical`` also strips names, so that every member of a group is numbered the same way and naming betrays
+nothing.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ _METADATA = re.compile(r",? ![\w.]+ !\d+")
 _GROUP = re.compile(r" #\d+\b")
 _ALIGN = re.compile(r", align \d+")
 _WORDS = re.compile(
-    r" (?:dso_local|local_unnamed_addr|unnamed_addr|hidden|fastcc|noundef|nonnull|nocapture|readonly|writeonly|readnone|returned|nofree"
-    r"|noalias|nocallback|nosync|nounwind|mustprogress|willreturn|norecurse|noinline|writable|dead_on_return|dead_on_unwind)\b(?! [%@]?=)"
+    r" (?:dso_local|local_unnamed_addr|unnamed_addr|hidden|fastcc|noundef|nonnull|nocapture|readonly|writeonly|readnone"
+    r"|returned|nofree|noalias|nocallback|nosync|nounwind|mustprogress|willreturn|norecurse|noinline|writable"
+    r"|dead_on_return|dead_on_unwind)\b"
 )
 _CALLS = re.compile(
-    r" (?:captures|range|initializes|memory|dereferenceable|dereferenceable_or_null|align|nofpclass)\((?:[^()]|\([^()]*\))*\)"
+    r" (?:captures|range|initializes|memory|dereferenceable|dereferenceable_or_null|align|nofpclass)"
+    r"\((?:[^()]|\([^()]*\))*\)"
 )
 _PARAM_ALIGN = re.compile(r"(?<=ptr) align \d+")
 
@@ -42,7 +45,7 @@ def clean(text: str) -> str:
         elif line.startswith("@"):
             line = _WORDS.sub("", line)
         if "x " not in line or not re.search(r"<\d+ x ", line):
-            # A vector's default alignment is larger than that of the array it is loaded from: there the number is meaning.
+            # A vector's default alignment exceeds that of the array it is loaded from: there the number is meaning.
             line = _ALIGN.sub("", line)
         lines.append(line.rstrip())
     return "\n".join(lines) + "\n"
@@ -74,7 +77,7 @@ def externals(text: str) -> list[str]:
 
 
 def named(text: str) -> str:
-    """A canonical text with explicit names (``%v3``, and a label on the entry block), so that lines can be edited one by one."""
+    """A canonical text with explicit names (``%v3``, a label on the entry block): its lines can be edited singly."""
     out = []
     for line in text.splitlines():
         if line.startswith("define"):

@@ -80,9 +80,14 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"--{name} is {value}; it must be at least 1")
     require_toolchain()
     config = IRConfig(
-        seed=args.seed, split=args.split, max_chars=args.max_chars, max_instructions=args.max_instructions, inputs=args.inputs,
-        max_winners=args.max_winners, max_losers=args.max_losers,
-    )  # fmt: skip
+        seed=args.seed,
+        split=args.split,
+        max_chars=args.max_chars,
+        max_instructions=args.max_instructions,
+        max_winners=args.max_winners,
+        max_losers=args.max_losers,
+        inputs=args.inputs,
+    )
     sources, what = _sources(args)
     exclude = {group.dedup_cluster for path in args.exclude for group in read_ir_groups(path)}
     try:

@@ -1,7 +1,7 @@
 """The front end: C to LLVM IR through the clang inside the ``ziglang`` wheel, many functions in one call.
 
-Three modules per function: ``b0`` (-O0), ``b1`` (-O2 with no pass run) and ``ub``, the -O0 module with the undefined-behaviour
-sanitizer, whose traps are turned into a flag the harness reads.
+Three modules per function: ``b0`` (-O0), ``b1`` (-O2 with no pass run) and ``ub``, the -O0 module with the
+undefined-behaviour sanitizer, whose traps are turned into a flag the harness reads.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from oorl.ir.llvm import analysis_machine, architecture, binding, parse
 
 # zig's driver adds host features, sanitizers and a stack protector unless each is turned off here.
 COMMON = (
-    "-mcpu=baseline -fno-stack-protector -S -emit-llvm -g0 -fno-discard-value-names -fno-ident -w -std=gnu17".split()
-)
+    "-mcpu=baseline -fno-stack-protector -S -emit-llvm -g0 -fno-discard-value-names -fno-ident -ffp-contract=off -w "
+    "-std=gnu17"
+).split()
 FLAGS = {
     "b0": ["-fno-sanitize=undefined", "-O0", "-Xclang", "-disable-O0-optnone"],
     "b1": ["-fno-sanitize=undefined", "-O2", "-Xclang", "-disable-llvm-passes"],

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from oorl.errors import UserError
 from oorl.ir.signature import CSignature
+from oorl.programs import IR, canonical, generate_program, render
 
 _COMMENT_OR_TEXT = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'", re.S)
 _HEAD = re.compile(r"([A-Za-z_][\w\s\*]*?)\b([A-Za-z_]\w*)\s*\(([^(){};]*)\)\s*$", re.S)
@@ -87,7 +88,7 @@ def split_c(code: str) -> CFile:
 
 
 def sources_of_file(path: str | Path, licence: str = "unknown") -> tuple[list[Source], list[tuple[str, str]]]:
-    """The non-static functions of a C file that have a simple signature, and ``(name, reason)`` for every one that has not."""
+    """The non-static functions of a C file with a simple signature, and ``(name, reason)`` for every other one."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -122,8 +123,6 @@ def cluster_of(text: str) -> str:
 
 def generated_sources(seed: int) -> Iterator[Source]:
     """Endless C functions of the program generator; the same seed gives the same sequence."""
-    from oorl.programs import IR, canonical, generate_program, render
-
     index = 0
     while True:
         # One stream per seed: consecutive seeds must not share programs.

@@ -12,7 +12,7 @@ _TOKEN = re.compile(r'%\d+|@[\w.$-]+|c?"[^"]*"|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|[A-
 def tokens(text: str) -> tuple[str, ...]:
     """Tokens of a canonical text, its locals written relative to the value their line defines.
 
-    Numbered texts shift every later number when one instruction comes or goes; relative numbers leave the rest of the text alike.
+    Numbered texts shift every later number when one instruction comes or goes; relative numbers leave the rest alike.
     """
     out, here = [], 0
     for line in text.splitlines():
@@ -52,7 +52,7 @@ def distance(a: Sequence[str], b: Sequence[str]) -> float:
 
 
 def spread(sequences: Sequence[Sequence[str]], count: int) -> list[int]:
-    """Indices of at most ``count`` sequences chosen greedily, each as far as possible from those chosen before it (max-min)."""
+    """At most ``count`` indices, chosen greedily: each as far as possible from those before it (max-min)."""
     if not sequences:
         return []
     chosen = [0]

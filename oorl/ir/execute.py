@@ -1,7 +1,8 @@
 """Running IR: called in forked children, under CPU limits, two memory fills and two code-generation levels.
 
-A child answers through shared memory in frames of fixed size (``oorl.ir.layout``). Winners and first looks at mutants share a child,
-which is replaced when it dies; the runs that decide about a loser have a child of their own, for a mutant may scribble over anything.
+A child answers through shared memory in frames of fixed size (``oorl.ir.layout``). Winners and first looks at
+mutants share a child, which is replaced when it dies; the runs that decide about a loser have a child of their own,
+for a mutant may scribble over anything.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ FIRST_LOOK = ((0, 0),)
 # The inputs of inputs.py end in microseconds or run for seconds: nothing lies near this limit.
 CALL_CPU_S = 0.02
 CHILD_CPU_S = 20
-CHILD_MEMORY_BYTES = 8 << 30
+CHILD_MEMORY_BYTES = 2 << 30  # beyond what its parent had mapped
 # Each fill has its own place in the arena, so that a result made of an address differs between them.
 ARENA_STEP = 1 << 14
 
@@ -35,7 +36,7 @@ _CONTROL_BYTES = 64  # the text being run, whether it is done, the input being r
 
 @dataclass(frozen=True)
 class Run:
-    """Outcomes of one text, ``runs[r][i]`` for run r and input i (None: a red zone was written), or why there are none."""
+    """Outcomes of one text, ``runs[r][i]`` for run r and input i (None: a red zone was written), or why not."""
 
     failure: str | None  # "crash" or "timeout"
     runs: tuple[tuple[Outcome | None, ...], ...] = ()
@@ -89,7 +90,7 @@ class Harness:
             return results
 
     def free_of_undefined_behaviour(self, sanitized: str, restarts: int = 12) -> list[int]:
-        """Indices of the inputs on which the sanitized module ends, its flag down; empty when too many inputs kill it."""
+        """Indices of the inputs on which the sanitized module ends, its flag down; empty when too many kill it."""
         calls = [[(self._compiled(sanitized, 0), 0)]]
         block = len(self.inputs) * self.layout.frame_bytes
         with mmap.mmap(-1, _CONTROL_BYTES + max(1, block)) as shared:
@@ -106,7 +107,7 @@ class Harness:
         return [k for k, flag in enumerate(flags) if not flag and k not in killed] if done else []
 
     def _compiled(self, text: str, codegen: int) -> binding.ExecutionEngine:
-        """Machine code, made in this process: only calling it needs a child, and LLVM is slow to start in a fresh one."""
+        """Machine code, made in this process: only calling it needs a child, and LLVM starts slowly in each."""
         key = (text, codegen)
         if key not in self._engines:
             self._engines[key] = compile_module(text, codegen)
@@ -137,9 +138,18 @@ class Harness:
                 frames = address + _CONTROL_BYTES + (k * len(calls[k]) + r) * block
                 signal.setitimer(signal.ITIMER_PROF, CALL_CPU_S)
                 drive(
-                    engine.get_function_address(self.entry), first, len(self.inputs), ctypes.addressof(self._slots[fill]),
-                    ctypes.addressof(self._images[fill]), self._arenas[fill], self.layout.arena_bytes, frames, flag, FILLS[fill], address + 16,
-                )  # fmt: skip
+                    engine.get_function_address(self.entry),
+                    first,
+                    len(self.inputs),
+                    ctypes.addressof(self._slots[fill]),
+                    ctypes.addressof(self._images[fill]),
+                    self._arenas[fill],
+                    self.layout.arena_bytes,
+                    frames,
+                    flag,
+                    FILLS[fill],
+                    address + 16,
+                )
                 signal.setitimer(signal.ITIMER_PROF, 0)
             control[1] = 1
 
@@ -160,7 +170,7 @@ class Harness:
 def driver_text(signature: CSignature) -> str:
     """IR of the loop over inputs: lay out the arena, dirty the stack, call, store the frame.
 
-    The stack below the call is filled as the arena is, so that a read of something never written shows as a difference between fills.
+    The stack below the call is filled as the arena is: a read of something never written differs between fills.
     """
     lines, arguments = [], []
     for k, p in enumerate(signature.params):
@@ -205,7 +215,8 @@ define internal void @dirty(i8 %fill) noinline {
   call void @llvm.memset.p0.i64(ptr %area, i8 %fill, i64 4096, i1 true)
   ret void
 }
-define void @oorl_drive(ptr %function, i64 %first, i64 %count, ptr %slots, ptr %images, ptr %arena, i64 %size, ptr %frames, ptr %flag, i64 %fill, ptr %progress) {
+define void @oorl_drive(ptr %function, i64 %first, i64 %count, ptr %slots, ptr %images, ptr %arena, i64 %size,
+                        ptr %frames, ptr %flag, i64 %fill, ptr %progress) {
 entry:
   %frame_size = add i64 %size, HEADER
   %fill8 = trunc i64 %fill to i8
@@ -251,10 +262,11 @@ def compile_module(text: str, codegen: int) -> binding.ExecutionEngine:
 def limit_this_process() -> None:
     """In a child that runs what cannot be trusted: CPU time, memory, no files, no core dump, no output."""
     gc.disable()  # a collection would touch, and so copy, every page shared with the parent
-    signal.signal(signal.SIGPROF, signal.SIG_DFL)  # the timer's signal ends the process without any handler of ours
+    for number in (signal.SIGPROF, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT):
+        signal.signal(number, signal.SIG_DFL)  # each ends the process at once, whatever handlers were inherited
     for kind, limit in (
         (resource.RLIMIT_CPU, CHILD_CPU_S),
-        (resource.RLIMIT_AS, CHILD_MEMORY_BYTES),
+        (resource.RLIMIT_AS, _mapped_bytes() + CHILD_MEMORY_BYTES),
         (resource.RLIMIT_FSIZE, 0),
     ):
         hard = resource.getrlimit(kind)[1]
@@ -263,3 +275,8 @@ def limit_this_process() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with open(os.devnull, "wb") as nothing:  # LLVM's assertion messages are counted by the parent, not shown
         os.dup2(nothing.fileno(), 2)
+
+
+def _mapped_bytes() -> int:
+    with open("/proc/self/statm", encoding="ascii") as statm:
+        return int(statm.read().split()[0]) * resource.getpagesize()

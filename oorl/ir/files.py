@@ -1,7 +1,8 @@
 """A file of groups, built so that an interrupt loses nothing.
 
-While it grows, groups stand in ``OUT.incomplete`` and a line for every function seen, kept or refused, in ``OUT.incomplete.log``; the
-log's first line says what is being built. At the end the file gets its name and the log goes.
+While it grows, groups stand in ``OUT.incomplete`` and a line for every function seen, kept or refused, in
+``OUT.incomplete.log``; the log's first line says what is being built. At the end the file gets its name and the log
+goes.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ class _Partial:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if not self.resume and self.log.exists() and len(_whole_lines(self.log)) > 1:  # one line: nothing was finished
             raise UsageError(
-                f"{self.groups} holds an interrupted build; add --resume to go on with it, or delete it and {self.log.name}"
+                f"{self.groups} holds an interrupted build; add --resume to go on, or delete it and {self.log.name}"
             )
         return self
 
@@ -134,11 +135,11 @@ class _Partial:
             file.close()
 
     def replay(self, statistics: Statistics) -> int:
-        """Count what the log says was done, cut what it does not know of, open both files; returns the functions done."""
+        """Count what the log says was done, cut what it does not know, open both files; returns the functions done."""
         rows = _whole_lines(self.log) if self.log.exists() else []
         if len(rows) > 1 and rows[0].get("build") != self.head:
             raise UsageError(
-                f"{self.groups} is another build (its sources or settings differ); delete it and {self.log.name} to start anew"
+                f"{self.groups} is another build (other sources or settings); delete it and {self.log.name} first"
             )
         done = rows[1:]
         groups = [
@@ -161,8 +162,8 @@ class _Partial:
             groups.flush()
         log.write(
             _line({
-                "source": outcome.source, "kept": outcome.group is not None, "reason": outcome.reason, "counts": outcome.counts,
-                "cpu_s": outcome.cpu_s,
+                "source": outcome.source, "kept": outcome.group is not None, "reason": outcome.reason,
+                "counts": outcome.counts, "cpu_s": outcome.cpu_s,
             })
         )  # fmt: skip
         log.flush()

@@ -23,7 +23,7 @@ from oorl.ir.listing import Listing, listing_of
 from oorl.ir.llvm import versions
 from oorl.ir.mutate import edits_of
 from oorl.ir.neutral import NEUTRAL_OPERATORS
-from oorl.ir.pipelines import COMPACT, PIPELINES, REOPTIMISERS, optimise
+from oorl.ir.pipelines import COMPACT, PIPELINES, TIDY, Pipeline, optimise
 
 HARD, MIDDLE = 0.02, 0.1  # bins of the token distance to the nearest winner
 ROUNDS, ROUND_SIZE = 4, 14
@@ -38,9 +38,10 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Text:
-    """A candidate member: its canonical text and where it comes from."""
+    """A candidate member: its canonical text, the pipeline that made it or its parent, where it comes from."""
 
     ir: str
+    pipeline: Pipeline
     origin: dict
 
 
@@ -49,6 +50,8 @@ def build_group(source: Source, modules: Modules, config: IRConfig, counts: Coun
     sha = hashlib.sha256(source.code.encode()).hexdigest()
     stream = f"{config.seed}:{sha}:{source.entry}"
     rng = random.Random(stream)
+    if names := externals(modules.b0):
+        raise Refused(f"external: calls {', '.join(sorted(names))}")
     pool = _pool(modules, config)
     harness, dropped, expected = _reference(source, modules, config, stream)
     winners = _winners(pool, harness, expected, config, rng, counts)
@@ -64,7 +67,7 @@ def build_group(source: Source, modules: Modules, config: IRConfig, counts: Coun
             "sha256": sha,
             "licence": source.licence,
             "origin": source.origin,
-        },  # fmt: skip
+        },
         signature=source.signature.to_json(),
         inputs={
             "seed": stream,
@@ -73,7 +76,7 @@ def build_group(source: Source, modules: Modules, config: IRConfig, counts: Coun
             "n_ub_dropped": dropped,
             "args": rows,
             "expected": [outcome_json(source.signature, outcome) for outcome in expected],
-        },  # fmt: skip
+        },
         toolchain=versions(),
         naming=NAMING,
         winners=tuple(_winner_row(k, text, harness) for k, text in enumerate(winners)),
@@ -86,9 +89,7 @@ def build_group(source: Source, modules: Modules, config: IRConfig, counts: Coun
 def _reference(
     source: Source, modules: Modules, config: IRConfig, stream: str
 ) -> tuple[Harness, int, tuple[Outcome, ...]]:
-    """A harness on inputs free of undefined behaviour, how many were dropped, and what the -O0 module answers on the rest."""
-    if names := externals(modules.b0):
-        raise Refused(f"external: calls {', '.join(sorted(names))}")
+    """A harness on inputs free of undefined behaviour, how many were dropped, and the -O0 module's answers."""
     drawn = itertools.islice(argument_lists(source.signature, stream, harvest(modules.b0)), config.inputs * 4)
     unique = list({repr(arguments): arguments for arguments in drawn}.values())[: config.inputs * 5 // 4]
     fine = Harness(source.signature, source.entry, unique).free_of_undefined_behaviour(modules.ub)
@@ -117,7 +118,7 @@ def _pool(modules: Modules, config: IRConfig) -> dict[str, Text]:
     for base in ("b0", "b1"):
         for pipeline in PIPELINES:
             ir = optimise(getattr(modules, base), pipeline)
-            pool.setdefault(ir, Text(ir, {"base": base, "pipeline": pipeline.steps}))
+            pool.setdefault(ir, Text(ir, pipeline, {"base": base, "pipeline": pipeline.steps}))
     return pool
 
 
@@ -148,9 +149,8 @@ def _winners(
         if run.stable and run.runs[0] == expected:
             verified.append(text)
         else:
-            raise Refused(
-                f"mismatch: {'+'.join(text.origin['pipeline']) or 'the base'} over {text.origin['base']} answers differently"
-            )
+            steps = "+".join([text.origin["base"], *text.origin["pipeline"]])
+            raise Refused(f"mismatch: {steps} answers differently")
     if len(verified) < config.min_winners:
         raise Refused(f"winners: {len(verified)} distinct texts within the size bounds")
     return verified
@@ -162,12 +162,14 @@ def _neutral_edits(chosen: list[Text], known: set[str], config: IRConfig, rng: r
         listing = listing_of(parent.ir)
         edits = edits_of(listing, NEUTRAL_OPERATORS)
         for operator in rng.sample(sorted(edits), len(edits)):
-            edit = rng.choice(edits[operator])
-            ir = reparsed(listing.edited(edit))
+            try:
+                ir = reparsed(listing.edited(rng.choice(edits[operator])))
+            except ValueError:
+                continue
             if ir not in known and _fits(ir, config):
                 known.add(ir)
                 origin = {**parent.origin, "pipeline": [*parent.origin["pipeline"], f"neutral:{operator}"]}
-                found.append(Text(ir, origin))
+                found.append(Text(ir, parent.pipeline, origin))
                 break
     return found
 
@@ -189,22 +191,29 @@ def _losers(
         candidates = list(itertools.islice(mutants, ROUND_SIZE))
         alive = []
         for text, run in zip(candidates, harness.run([text.ir for text in candidates], FIRST_LOOK), strict=True):
-            what = run.failure or ("unstable" if None in run.runs[0] else "equal" if run.runs[0] == expected else None)
-            counts[f"mutant {what or 'differs'}"] += 1
-            counts[f"operator {text.origin['operators'][0]} {what or 'differs'}"] += 1
-            if what is None:
+            fate = run.failure or (
+                "unstable" if None in run.runs[0] else "equal" if run.runs[0] == expected else "differs"
+            )
+            _count(counts, text, fate)
+            if fate == "differs":
                 alive.append(text)
         for text in _varied(alive, kept, config):
             [run] = harness.run([text.ir], EVERY_RUN, isolate=True)
             if run.stable:
                 kept.append((text, run))
             else:
-                counts["mutant unstable"] += 1
+                _count(counts, text, "differs", -1)
+                _count(counts, text, run.failure or "unstable")
         if len(kept) >= config.max_losers:
             break
     if len(kept) < config.min_losers:
         raise Refused(f"losers: {len(kept)} mutants with a stable witness")
     return kept
+
+
+def _count(counts: Counter, text: Text, fate: str, step: int = 1) -> None:
+    counts[f"mutant {fate}"] += step
+    counts[f"operator {text.origin['operators'][0]} {fate}"] += step
 
 
 def _varied(alive: list[Text], kept: list[tuple[Text, Run]], config: IRConfig) -> Iterator[Text]:
@@ -240,7 +249,9 @@ def _mutants(
             continue
         operator = rng.choice(sorted(edits))
         edit = rng.choice(edits[operator])
-        again = rng.choice(REOPTIMISERS) if made % 2 else None
+        # Optimised again as its parent was: the edit's traces fold away, and length and style stay the parent's.
+        pipeline = winners[parent].pipeline
+        again = (pipeline if pipeline.steps else TIDY) if made % 2 else None
         try:
             ir = reparsed(listing.edited(edit))
             if again:
@@ -256,7 +267,7 @@ def _mutants(
         style = (
             {"style": "reopt", "reopt_pipeline": again.steps} if again else {"style": "direct", "reopt_pipeline": []}
         )
-        yield Text(ir, {"parent": f"w{parent}", "operators": [operator], "site": edit.line, **style})
+        yield Text(ir, pipeline, {"parent": f"w{parent}", "operators": [operator], "site": edit.line, **style})
 
 
 def _winner_row(index: int, text: Text, harness: Harness) -> dict:
@@ -268,8 +279,13 @@ def _winner_row(index: int, text: Text, harness: Harness) -> dict:
         "validator": None,
     }
     return {
-        "id": f"w{index}", "ir": text.ir, **text.origin, "n_insts": instruction_count(text.ir), "alpha_sha": alpha_sha(text.ir), "check": check,
-    }  # fmt: skip
+        "id": f"w{index}",
+        "ir": text.ir,
+        **text.origin,
+        "n_insts": instruction_count(text.ir),
+        "alpha_sha": alpha_sha(text.ir),
+        "check": check,
+    }
 
 
 def _loser_row(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -21,9 +22,10 @@ from oorl.ir.config import IRConfig
 from oorl.ir.csource import Source
 from oorl.ir.toolchain import require_toolchain
 
-CHUNK = (
-    8  # functions compiled by one call of the front end; a constant, so that no result depends on the number of workers
-)
+# Functions compiled by one call of the front end: a constant, so that no result depends on the number of workers.
+CHUNK = 8
+# LLVM keeps about a megabyte a function in its context, and every fork pays for it.
+CHUNKS_PER_PROCESS = 16
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,8 @@ def build_groups(
     Raises:
         UserError: ziglang, llvmlite or tqdm is not installed.
 
-    The same sources and config give the same outcomes (``cpu_s`` aside). A source whose cluster came before is refused as a
-    duplicate. Closing the generator ends the workers.
+    The same sources and config give the same outcomes (``cpu_s`` aside). A source whose cluster came before is refused
+    as a duplicate. Closing the generator ends the workers.
     """
     require_toolchain()
     jobs = jobs or len(os.sched_getaffinity(0))
@@ -92,7 +94,7 @@ class _Worker:
     def _start(self) -> None:
         root = str(Path(oorl.__file__).parents[1])
         path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-        # A session of its own: an interrupt at the terminal reaches this process only, which then ends the worker and its children.
+        # A session of its own: an interrupt at the terminal reaches this process only, which then ends the worker.
         self._process = subprocess.Popen(
             [sys.executable, "-m", "oorl.ir.worker"],
             stdin=subprocess.PIPE,
@@ -100,11 +102,15 @@ class _Worker:
             env={**os.environ, "PYTHONPATH": path},
             start_new_session=True,
         )
-        self._ready = False
+        self._ready, self._served = False, 0
 
     def build(self, sources: list[Source], config: IRConfig) -> list[Outcome]:
         """Outcomes of the sources; one on which the worker dies is refused, and a new worker goes on after it."""
         outcomes: list[Outcome] = []
+        if self._served == CHUNKS_PER_PROCESS and not self._ended:
+            self._stop()
+            self._start()
+        self._served += 1
         while len(outcomes) < len(sources) and not self._ended:
             rest = sources[len(outcomes) :]
             try:
@@ -116,7 +122,7 @@ class _Worker:
                     outcomes.append(_outcome(source, json.loads(self._process.stdout.readline())))
             except (OSError, ValueError):  # a broken pipe, or the end of the answers
                 if not self._ended:
-                    reason = f"llvm: the worker process ended with {self._how_it_ended()}"
+                    reason = f"llvm: the worker process ended with {self._stop()}"
                     outcomes.append(Outcome(sources[len(outcomes)].name, None, reason, {}, 0.0))
                     self._start()
         return outcomes
@@ -126,18 +132,20 @@ class _Worker:
             raise RuntimeError("oorl.ir.worker does not start; its message stands above")
         self._ready = True
 
-    def _how_it_ended(self) -> str:
-        self._process.kill()  # it may still be there, its answers garbled
+    def _stop(self) -> str:
+        """End the process if it still runs, and say how it ended."""
+        self._process.kill()
         status = self._process.wait()
+        with contextlib.suppress(BrokenPipeError):  # a task it never read
+            self._process.stdin.close()
+        self._process.stdout.close()
         return signal.Signals(-status).name if status < 0 else f"exit status {status}"
 
     def end(self) -> None:
         """Kill the worker and everything it started."""
         self._ended = True
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait()
 
 

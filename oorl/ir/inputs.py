@@ -1,7 +1,7 @@
 """Argument lists for a signature: boundaries, small numbers, constants of the function itself; low-entropy buffers.
 
-Magnitudes between 2^8 and 2^31 come only from the function's own constants: a loop bound of that size would run for a time near the
-CPU limit, and whether the call ends would differ between two builds.
+Magnitudes between 2^8 and 2^31 come only from the function's own constants: a loop bound of that size would run for
+a time near the CPU limit, and whether the call ends would differ between two builds.
 """
 
 from __future__ import annotations

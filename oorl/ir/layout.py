@@ -1,7 +1,7 @@
 """How arguments lie in memory: an arena with red zones around every buffer, and the frames that come back from a run.
 
-A frame is fixed in size: the result (8 bytes), the undefined-behaviour flag (8 bytes), the arena after the call. Nothing in it is
-ever interpreted beyond these positions, whatever a mutant wrote there.
+A frame is fixed in size: the result (8 bytes), the undefined-behaviour flag (8 bytes), the arena after the call.
+Nothing in it is ever interpreted beyond these positions, whatever a mutant wrote there.
 """
 
 from __future__ import annotations

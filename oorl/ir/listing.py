@@ -16,7 +16,7 @@ FLAGS = r"(?:(?:nsw|nuw|exact|disjoint|nneg|samesign|inbounds|nusw|fast|nnan|nin
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction line: its number in the listing, the name it defines (None: none), its opcode, and the text after the name."""
+    """One instruction: its line, the name it defines (None: none), its opcode, and the text after the name."""
 
     line: int
     result: str | None

@@ -30,7 +30,7 @@ def architecture() -> str:
 
 
 def machine(codegen: int) -> binding.TargetMachine:
-    """A target machine for the baseline processor of this architecture, so that texts do not depend on the host's features."""
+    """A target machine for the baseline processor: results do not depend on the host's features."""
     target = binding.Target.from_triple(binding.get_process_triple())
     return target.create_target_machine(opt=codegen, reloc="pic", codemodel="jitdefault", jit=True)
 

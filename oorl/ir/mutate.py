@@ -1,7 +1,7 @@
 """Mutation operators: edits of an IR text that are likely, not certain, to change what the function computes.
 
-Whether they do is decided by running; what LLVM's parser or verifier rejects is discarded. Each operator reads one instruction and yields
-edits of it.
+Whether they do is decided by running; what LLVM's parser or verifier rejects is discarded. Each operator reads one
+instruction and yields edits of it.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ _BOUNDARY = {"slt": "sle", "sgt": "sge", "ult": "ule", "ugt": "uge", "olt": "ole
 _BOUNDARY |= {b: a for a, b in _BOUNDARY.items()}
 _BINARY_SWAPS = {
     "add": ("sub", "xor"), "sub": ("add",), "mul": ("add", "shl"), "sdiv": ("udiv", "srem"), "udiv": ("sdiv", "urem"),
-    "srem": ("urem", "sdiv"), "urem": ("srem", "udiv"), "and": ("or", "xor"), "or": ("and", "xor"), "xor": ("or", "and"),
-    "fadd": ("fsub", "fmul"), "fsub": ("fadd",), "fmul": ("fadd", "fdiv"), "fdiv": ("fmul",),
+    "srem": ("urem", "sdiv"), "urem": ("srem", "udiv"), "and": ("or", "xor"), "or": ("and", "xor"),
+    "xor": ("or", "and"), "fadd": ("fsub", "fmul"), "fsub": ("fadd",), "fmul": ("fadd", "fdiv"), "fdiv": ("fmul",),
 }  # fmt: skip
+_SAME_FLAGS = ({"add", "sub", "mul", "shl"}, {"sdiv", "udiv", "lshr", "ashr"}, {"fadd", "fsub", "fmul", "fdiv"})
 _NOT_COMMUTATIVE = frozenset("sub sdiv udiv srem urem shl lshr ashr fsub fdiv frem".split())
 _MIN_MAX = {"smax": "smin", "smin": "smax", "umax": "umin", "umin": "umax"}
 
@@ -114,10 +115,11 @@ def operand_swap(_: Listing, at: Instruction) -> Iterator[Edit]:
 
 
 def binary_swap(_: Listing, at: Instruction) -> Iterator[Edit]:
-    """Another arithmetic operation on the same operands."""
+    """Another arithmetic operation on the same operands; flags that it may carry stay: their absence would show."""
     if found := BINARY_TEXT.match(at.text):
         for other in _BINARY_SWAPS.get(found[1], ()):
-            yield Edit("binary_swap", at.line, at.with_text(f"{other} {found[3]} {found[4]}, {found[5]}"))
+            flags = found[2] if any({found[1], other} <= family for family in _SAME_FLAGS) else ""
+            yield Edit("binary_swap", at.line, at.with_text(f"{other} {flags}{found[3]} {found[4]}, {found[5]}"))
 
 
 def minmax_swap(_: Listing, at: Instruction) -> Iterator[Edit]:
@@ -238,9 +240,9 @@ def _earlier(listing: Listing, at: Instruction, kind: str | None, most: int = 6)
 
 
 OPERATORS: tuple[Operator, ...] = (
-    branch_swap, constant_condition, predicate_negate, predicate_boundary, predicate_signedness, extension_kind, shift_kind, operand_swap,
-    binary_swap, minmax_swap, constant_step, constant_sign, gep_index, switch_case, phi_constant, phi_swap, operand_reuse, drop_instruction,
-    drop_store, wrong_return, select_swap,
+    branch_swap, constant_condition, predicate_negate, predicate_boundary, predicate_signedness, extension_kind,
+    shift_kind, operand_swap, binary_swap, minmax_swap, constant_step, constant_sign, gep_index, switch_case,
+    phi_constant, phi_swap, operand_reuse, drop_instruction, drop_store, wrong_return, select_swap,
 )  # fmt: skip
 
 

@@ -1,4 +1,7 @@
-"""Neutral edits: another text of the same function, one token away. As winners they keep "close to a sibling" from meaning "loser"."""
+"""Neutral edits: another text of the same function, one token away.
+
+As winners they keep "close to a sibling" from meaning "loser".
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The ways a function is optimised: LLVM's own levels with their knobs, and short lists of single passes, over both bases.
+"""The ways a function is optimised: LLVM's own levels with their knobs, and short lists of passes, over both bases.
 
-The six -O levels alone give about three distinct texts a function; these give tens. loop-strength-reduce is absent: after
-loop-rotate it trips an assertion of LLVM 22 and ends the process.
+The six -O levels alone give about three distinct texts a function; these give tens. loop-strength-reduce is absent:
+after loop-rotate it trips an assertion of LLVM 22 and ends the process.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from oorl.ir.llvm import analysis_machine, binding, parse
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Passes by name, or a ``level`` with the knobs of its tuning; ``size`` is the attribute that stands for -Os and -Oz."""
+    """Passes by name, or a ``level`` with its knobs; ``size`` is the attribute that stands for -Os and -Oz."""
 
     passes: tuple[str, ...] = ()
     level: int = 0
@@ -73,17 +73,9 @@ PIPELINES: tuple[Pipeline, ...] = (
     Pipeline(("register_to_memory",), level=1),
     Pipeline(("reassociate", "instruction_combine"), level=2, unroll=False, vectorize=False),
 )
-# What a mutant or a neutral edit is run through again, so that its style is that of optimised code.
-REOPTIMISERS: tuple[Pipeline, ...] = (
-    PIPELINES[5],
-    PIPELINES[6],
-    PIPELINES[8],
-    PIPELINES[14],
-    PIPELINES[24],
-    PIPELINES[29],
-)
-
-COMPACT: tuple[Pipeline, ...] = (PIPELINES[6], PIPELINES[28])
+# What shows first that a function is too long, and what a mutant of an unoptimised text is run through.
+COMPACT: tuple[Pipeline, ...] = (Pipeline(_CFG), Pipeline(level=2, size="minsize"))
+TIDY = Pipeline(("simplify_cfg",))
 
 
 def optimise(text: str, pipeline: Pipeline) -> str:

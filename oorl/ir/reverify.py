@@ -1,7 +1,8 @@
 """Run a stored group again, by another road than the one that built it.
 
-The build calls through a driver in machine code and optimises with llvmlite; here every member is called through ctypes, alone in its
-process, and the source goes through clang's own -O2. Both must agree with what the record says.
+The build calls through a driver in machine code and optimises with llvmlite; here every member is called through
+ctypes, alone in its process, and the source goes through clang's own -O2. Both must agree with what the record
+says.
 """
 
 from __future__ import annotations
@@ -25,15 +26,17 @@ MEMBER_CPU_S = 2.0
 PAD = 8  # elements on either side of a buffer that must not change
 
 _CTYPES = {
-    "i1": ctypes.c_bool, "i8": ctypes.c_int8, "u8": ctypes.c_uint8, "i16": ctypes.c_int16, "u16": ctypes.c_uint16, "i32": ctypes.c_int32,
-    "u32": ctypes.c_uint32, "i64": ctypes.c_int64, "u64": ctypes.c_uint64, "f32": ctypes.c_float, "f64": ctypes.c_double,
+    "i1": ctypes.c_bool, "i8": ctypes.c_int8, "u8": ctypes.c_uint8, "i16": ctypes.c_int16, "u16": ctypes.c_uint16,
+    "i32": ctypes.c_int32, "u32": ctypes.c_uint32, "i64": ctypes.c_int64, "u64": ctypes.c_uint64,
+    "f32": ctypes.c_float, "f64": ctypes.c_double,
 }  # fmt: skip
 
 
 def reverify(group: IRGroup) -> str | None:
     """None when every winner and every loser's witness reproduces, else ``Kind: what does not``.
 
-    Kinds: SignatureMismatch, DuplicateIR, ParseError, EntryNotDefined, ReferenceFails, WinnerMismatch, WitnessNotReproduced.
+    Kinds: SignatureMismatch, DuplicateIR, ParseError, EntryNotDefined, ReferenceFails, WinnerMismatch,
+    WitnessNotReproduced.
     """
     try:
         signature = CSignature.from_json(group.signature)
@@ -64,7 +67,8 @@ def _structure(group: IRGroup, entry: str) -> str | None:
     for member in (*group.winners, *group.losers):
         name, ir = member["id"], member["ir"]
         if alpha_sha(ir) != member.get("alpha_sha") or ir in seen:
-            return f"DuplicateIR: the text of {name} is {'that of ' + seen[ir] if ir in seen else 'not the one its hash was taken of'}"
+            fault = f"that of {seen[ir]}" if ir in seen else "not the one its hash was taken of"
+            return f"DuplicateIR: the text of {name} is {fault}"
         seen[ir] = name
         try:
             module = parse(ir)
@@ -109,7 +113,7 @@ def _witness(loser: dict, entry: str, signature: CSignature, inputs: list[list],
 
 
 def _run(ir: str, entry: str, signature: CSignature, inputs: list[list]) -> list[list[dict | None]] | str:
-    """Outcomes under every code-generation level and fill (None: something outside the buffers changed), or how the process ended."""
+    """Outcomes under every codegen level and fill (None: something outside the buffers changed), or how it ended."""
     frame = 16 + 8 * MAX_LENGTH * len(signature.buffers)
     block = frame * len(inputs)
     with mmap.mmap(-1, 8 + block * len(EVERY_RUN)) as shared:
@@ -141,7 +145,7 @@ def _run(ir: str, entry: str, signature: CSignature, inputs: list[list]) -> list
 
 
 def _call(address: int, signature: CSignature, arguments: list, fill: int) -> bytes:
-    """In the child: one call through ctypes; the result, whether the pads are intact, and the buffers, at fixed places."""
+    """In the child: one call through ctypes; result, whether the pads are intact, buffers, at fixed places."""
     kinds, values, buffers = [], [], []
     for p, value in zip(signature.params, arguments, strict=True):
         kind = _CTYPES[p.type]

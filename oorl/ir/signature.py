@@ -1,4 +1,4 @@
-"""The C-level signature of a function: what its parameters are, how they are passed, how their values are written in JSON."""
+"""The C-level signature of a function: what its parameters are, how they are passed, how JSON writes them."""
 
 from __future__ import annotations
 
@@ -56,10 +56,12 @@ SCALARS = {
 }
 # Plain char is left out on purpose: its sign differs between targets.
 C_TYPES = {
-    "bool": "i1", "_Bool": "i1", "signed char": "i8", "int8_t": "i8", "unsigned char": "u8", "uint8_t": "u8", "short": "i16",
-    "int16_t": "i16", "unsigned short": "u16", "uint16_t": "u16", "int": "i32", "int32_t": "i32", "unsigned": "u32",
-    "unsigned int": "u32", "uint32_t": "u32", "long": "i64", "long long": "i64", "int64_t": "i64", "ptrdiff_t": "i64",
-    "unsigned long": "u64", "unsigned long long": "u64", "uint64_t": "u64", "size_t": "u64", "float": "f32", "double": "f64",
+    "bool": "i1", "_Bool": "i1", "signed char": "i8", "int8_t": "i8", "unsigned char": "u8", "uint8_t": "u8",
+    "short": "i16", "int16_t": "i16", "unsigned short": "u16", "uint16_t": "u16", "int": "i32", "int32_t": "i32",
+    "unsigned": "u32", "unsigned int": "u32", "uint32_t": "u32", "long": "i64", "long long": "i64",
+    "int64_t": "i64", "ptrdiff_t": "i64",
+    "unsigned long": "u64", "unsigned long long": "u64", "uint64_t": "u64", "size_t": "u64",
+    "float": "f32", "double": "f64",
 }  # fmt: skip
 NEUTRAL = {"int": "i64", "bool": "i1", "float": "f64"}
 
@@ -137,7 +139,7 @@ class CSignature:
 
     @staticmethod
     def from_prototype(result: str, parameters: str) -> CSignature:
-        """Read the two halves of a C prototype: ``("long long", "const int *xs, int n")``; ValueError says what is not simple."""
+        """Read a C prototype's halves, ``("int", "const int *xs, int n")``; ValueError says what is not simple."""
         ret = _c_type(result)
         if ret == "void":
             ret = None

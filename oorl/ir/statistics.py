@@ -81,7 +81,8 @@ class Statistics:
             f"{self.kept} groups of {self.functions} functions; refused: {refused}",
             f"{row['winners_per_group']} winners and {row['losers_per_group']} losers a group, "
             f"{row['chars']['p50']} characters (p50), {row['chars']['p90']} (p90)",
-            f"losers by distance: {_shares(self.bins)}; by style: {_shares(self.styles)}; mean kill rate {row['mean_kill_rate']}",
+            f"losers by distance: {_shares(self.bins)}; by style: {_shares(self.styles)}; "
+            f"mean kill rate {row['mean_kill_rate']}",
             f"{self.wall_s:.1f} s, {self.cpu_s / max(1, self.kept):.2f} CPU-seconds a group",
             "",
             f"{'operator':22}" + "".join(f"{fate:>10}" for fate in FATES),

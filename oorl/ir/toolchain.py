@@ -15,5 +15,6 @@ def require_toolchain() -> None:
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         raise UserError(
-            f'building IR groups needs {" and ".join(missing)}, which {verb} not installed; run `pip install "oorl-kernels[train]"`'
+            f"building IR groups needs {' and '.join(missing)}, which {verb} not installed; "
+            'run `pip install "oorl-kernels[train]"`'
         )

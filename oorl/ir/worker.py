@@ -1,7 +1,7 @@
 """A worker process: reads tasks as JSON lines, builds each function's group, answers with a JSON line each.
 
-What LLVM makes is called in children only; LLVM itself works here, and an assertion of it ends this process: whoever asked sees the
-answers stop, counts the function that was next, and starts another worker.
+What LLVM makes is called in children only; LLVM itself works here, and an assertion of it ends this process:
+whoever asked sees the answers stop, counts the function that was next, and starts another worker.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     answers.write("ready\n")
     answers.flush()
-    with open(os.devnull, "wb") as nothing:  # nothing but answers on the pipe, and no assertion of LLVM's across the progress bar
+    with open(
+        os.devnull, "wb"
+    ) as nothing:  # nothing but answers on the pipe, and no assertion of LLVM's across the progress bar
         os.dup2(nothing.fileno(), 1)
         os.dup2(nothing.fileno(), 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
