@@ -317,7 +317,7 @@ def _value(where: str, value: Any, kind: type, limits: Mapping[str, Any]) -> Any
 
 
 def _nearest(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(known)}"
 
 

@@ -73,8 +73,9 @@ class Policy(nn.Module):
         """
         if self.window and int(batch.position_ids.max()) >= self.window:
             raise UserError(
-                f"{type(self.model).__name__}: a sequence of {int(batch.position_ids.max()) + 1} tokens is longer than its "
-                f"attention window of {self.window}; lower data.max_prompt_tokens, rollout.max_new_tokens, gepo.max_tokens"
+                f"{type(self.model).__name__}: a sequence of {int(batch.position_ids.max()) + 1} tokens is longer than "
+                f"its attention window of {self.window}; lower data.max_prompt_tokens, rollout.max_new_tokens or "
+                "gepo.max_tokens"
             )
         batch = batch.to(self.device)
         mask = batch.attention_mask
@@ -111,7 +112,7 @@ class Policy(nn.Module):
 
     @torch.no_grad()
     def generate(self, **kwargs: Any) -> Tensor:
-        """The model's own ``generate``; call it inside ``gathered`` so that ranks need not take equal numbers of steps."""
+        """The model's own ``generate``; inside ``gathered``, ranks need not take equal numbers of steps."""
         return self.model.generate(**kwargs, synced_gpus=False)
 
     @contextmanager
@@ -149,7 +150,7 @@ def build_tiny_qwen3(
     """
     if hidden_size % num_heads or num_heads % num_kv_heads:
         raise ValueError(
-            f"hidden_size {hidden_size}, num_heads {num_heads}, num_kv_heads {num_kv_heads}: each must divide the one before"
+            f"hidden_size {hidden_size}, num_heads {num_heads}, num_kv_heads {num_kv_heads}: each must divide the last"
         )
     config = Qwen3Config(
         vocab_size=vocab_size,
@@ -195,7 +196,8 @@ def load_policy(
     policy = Policy(model)
     verify_head(policy)
     if gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        older = "gradient_checkpointing_enable"  # its name before transformers 5.20 or so
+        getattr(model, "activation_checkpointing_enable", getattr(model, older, None))({"use_reentrant": False})
         policy.train()  # transformers recomputes only in training mode; every dropout is 0
     return policy
 
@@ -303,7 +305,7 @@ def _read(directory: str | Path, what: str, load: Any, **kwargs: Any) -> Any:
     try:
         with quiet_transformers():
             return load(str(path), local_files_only=True, **kwargs)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as err:
+    except Exception as err:  # parsers of half a dozen formats raise whatever they like
         first = str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__
         raise UserError(
             f"{directory}: cannot load its {what} ({first[:200]}); save it again with save_pretrained"

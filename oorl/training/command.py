@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 
 from oorl.config import load_config, override
@@ -30,9 +31,10 @@ def run(args: argparse.Namespace) -> int:
     try:
         result = train(config, resume=args.resume)
     except KeyboardInterrupt:
+        settings = [part for item in args.set for part in ("--set", item)]
+        again = shlex.join(["oorl", "train", args.recipe, *settings, "--out", out_dir, "--resume"])
         print(
-            f"\ninterrupted; the step under way is abandoned and the last checkpoint is whole. To go on: "
-            f"oorl train {args.recipe} {''.join(f'--set {item} ' for item in args.set)}--out {out_dir} --resume",
+            f"\ninterrupted: the step under way is abandoned, the last checkpoint is whole; go on with\n  {again}",
             file=sys.stderr,
         )
         return 130

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -122,7 +123,9 @@ def _claim(out_dir: Path, config: Config, world: World, resume: bool) -> None:
                 )
             else:
                 out_dir.mkdir(parents=True, exist_ok=True)
-                saved.write_text(resolved(config), encoding="utf-8")
+                partial = saved.with_name("config.toml.incomplete")
+                partial.write_text(resolved(config), encoding="utf-8")
+                os.replace(partial, saved)
         except OSError as err:
             fault = UserError(f"cannot write to {out_dir}: {err.strerror}; choose another --out directory")
         except UserError as err:

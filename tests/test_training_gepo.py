@@ -1,0 +1,151 @@
+"""GEPO's two passes against one pass over everything, and the cache of reference scores."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+
+from oorl.config import Config, override
+from oorl.policy.model import Policy
+from oorl.policy.packing import pack
+from oorl.policy.prompts import Prompter
+from oorl.policy.scoring import Budget
+from oorl.training.gepo import (
+    PreferenceGroup,
+    backward_gepo_loss,
+    group_loss,
+    member_trees,
+    preference_group,
+    reference_key,
+    score_members,
+    with_reference,
+)
+from oorl.training.mesh import World
+from oorl.training.metrics import StepMetrics
+
+
+def groups_with_reference(noise: float = 1.0) -> list[PreferenceGroup]:
+    """Tokenized groups whose reference scores lie around those of an untrained model, so that the margins are not zero."""
+    prompter = Prompter(tiny.byte_tokenizer())
+    groups = [preference_group(record, prompter) for record in tiny.tiny_groups(3)]
+    generator = torch.Generator().manual_seed(0)
+    scored = []
+    for group in groups:
+        reference = [
+            -len(member) * math.log(258) + noise * float(torch.randn(1, generator=generator))
+            for member in group.members
+        ]
+        scored.append(dataclasses.replace(group, ref_scores=tuple(reference)))
+    return scored
+
+
+def single_pass_gradient(policy: Policy, groups: list[PreferenceGroup], config: Config) -> torch.Tensor:
+    """The definition: all members in one graph, the loss written out with plain operations (eq. 6-9)."""
+    policy.zero_grad()
+    total = 0.0
+    for group in groups:
+        (batch,) = pack([member_trees([group])[0]], row_tokens=10**6, batch_tokens=10**6)
+        scores = batch.sum_per_sequence(policy.score(batch)[0])
+        reference = torch.tensor(group.ref_scores, dtype=scores.dtype)
+        if config.gepo.length_normalize:
+            scores = scores / torch.tensor([len(member) for member in group.members])
+        ratio = scores - reference
+        winners, losers = ratio[: group.num_winners], ratio[group.num_winners :]
+        delta = config.gepo.beta * (winners.mean() - losers.mean())
+        variance = (winners - winners.mean()).square().mean()
+        total = total - torch.nn.functional.logsigmoid(delta) + config.gepo.variance_weight * variance
+    (config.objective.w_gepo * total / len(groups)).backward()
+    return torch.cat([parameter.grad.flatten() for parameter in policy.parameters()])
+
+
+@pytest.mark.parametrize("length_normalize", [False, True])
+@pytest.mark.parametrize(("row_tokens", "micro_batch_tokens"), [(64, 64), (256, 512), (4096, 16384)])
+def test_two_passes_equal_one(length_normalize: bool, row_tokens: int, micro_batch_tokens: int) -> None:
+    """float64; the norms inside Qwen3 are fp32, so 1e-6 of the largest entry is a dozen of their roundings."""
+    policy = Policy(tiny.tiny_model(tied=False).double())
+    config = override(
+        Config(),
+        [
+            f"gepo.length_normalize={str(length_normalize).lower()}",
+            f"training.row_tokens={row_tokens}",
+            f"training.micro_batch_tokens={micro_batch_tokens}",
+            "objective.w_gepo=0.3",
+        ],
+    )
+    groups = groups_with_reference()
+    if length_normalize:
+        groups = [
+            dataclasses.replace(
+                group, ref_scores=tuple(s / len(m) for s, m in zip(group.ref_scores, group.members, strict=True))
+            )
+            for group in groups
+        ]
+    expected = single_pass_gradient(policy, groups, config)
+    policy.zero_grad()
+    metrics = StepMetrics()
+    backward_gepo_loss(policy, groups, config, World(), metrics)
+    got = torch.cat([parameter.grad.flatten() for parameter in policy.parameters()])
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-6 * float(expected.abs().max()))
+    row = metrics.merged(World())
+    assert set(row) == {"loss/gepo", "gepo/margin", "gepo/winner_variance", "gepo/pair_accuracy"}
+    assert 0 <= row["gepo/pair_accuracy"] <= 1
+
+
+def test_one_winner_one_loser_without_variance_is_dpo() -> None:
+    """-log sigmoid(beta (r_w - r_l)), the DPO loss (arXiv 2305.18290, eq. 7), written out."""
+    config = override(Config(), ["gepo.variance_weight=0", "gepo.beta=0.2"])
+    group = PreferenceGroup("g", (5,), ((6, 1), (7, 8, 1)), 1, ref_scores=(-3.0, -5.0))
+    scores = torch.tensor([-2.5, -5.5], dtype=torch.float64)
+    expected = math.log1p(math.exp(-0.2 * ((-2.5 + 3.0) - (-5.5 + 5.0))))
+    assert float(group_loss(scores, [group], config, 1.0).loss) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_rank_without_groups_still_runs_and_adds_nothing() -> None:
+    policy = Policy(tiny.tiny_model())
+
+    class Beside(World):
+        """The second of two ranks, whose neighbour has three batches."""
+
+        def max(self, value: int) -> int:
+            return 3
+
+    backward_gepo_loss(policy, [], Config(), Beside(), StepMetrics())
+    assert all(p.grad is not None and not p.grad.any() for p in policy.parameters())
+
+
+def test_reference_scores_are_cached_by_key(tmp_path: Path) -> None:
+    prompter, config, world = Prompter(tiny.byte_tokenizer()), Config(), World()
+    records = tiny.tiny_groups(3)
+    groups = [preference_group(record, prompter) for record in records]
+    policy, other = Policy(tiny.tiny_model(0)), Policy(tiny.tiny_model(1))
+    cache = tmp_path / "ref_scores.jsonl"
+    first = with_reference(policy, groups, records, config, world, "key", cache)
+    expected = score_members(policy, groups, Budget(), world, length_normalize=False)
+    assert [score for group in first for score in group.ref_scores] == pytest.approx(expected.tolist(), abs=1e-4)
+    assert with_reference(other, groups, records, config, world, "key", cache) == first  # from the file
+    assert with_reference(other, groups, records, config, world, "new key", cache) != first
+    stored = {name: -1.0 for name in ("w0", "w1", "l0", "l1", "l2")}
+    given = [dataclasses.replace(record, ref_scores={"third": stored}) for record in records]
+    taken = with_reference(other, groups, given, config, world, "third", tmp_path / "unused.jsonl")
+    assert all(group.ref_scores == (-1.0,) * 5 for group in taken)
+    assert not (tmp_path / "unused.jsonl").exists()
+
+
+def test_the_key_follows_weights_template_and_normalization(tmp_path: Path) -> None:
+    first, second = tiny.save_tiny_model(tmp_path / "a", 0), tiny.save_tiny_model(tmp_path / "b", 1)
+    cpu = torch.device("cpu")
+    plain, chat = Prompter(tiny.byte_tokenizer()), Prompter(tiny.byte_tokenizer(chat=True))
+    normalized = override(Config(), ["gepo.length_normalize=true"])
+    keys = [
+        reference_key(first, plain, Config(), cpu),
+        reference_key(second, plain, Config(), cpu),
+        reference_key(first, chat, Config(), cpu),
+        reference_key(first, plain, normalized, cpu),
+    ]
+    assert len(set(keys)) == 4
+    assert reference_key(first, plain, Config(), cpu) == keys[0]

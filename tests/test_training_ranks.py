@@ -1,0 +1,96 @@
+"""Two ranks over gloo learn what one process learns: losses, gradients and weights of twenty steps on stored rollouts."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import replay_worker
+import torch
+
+from oorl.config import Config, override
+from oorl.training.mesh import World
+
+WORKER = Path(replay_worker.__file__)
+
+
+def run_ranks(size: int, out: Path, *arguments: str) -> dict:
+    """Start ``size`` ranks as torchrun would, wait for all, and load what the main one saved."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, str(WORKER), str(out), *arguments]
+    children = []
+    for rank in range(size):
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(WORKER.parent), *sys.path]),
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(size),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "OMP_NUM_THREADS": "1",
+        }
+        children.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
+    for child in children:
+        said = child.communicate(timeout=240)[1]
+        assert child.returncode == 0, said[-3000:]
+    return torch.load(out, weights_only=True)
+
+
+def alone(tmp_path: Path, model: str, dtype: torch.dtype, *assignments: str) -> dict:
+    config = override(Config(), [*replay_worker.BASE, *assignments])
+    return replay_worker.replay(config, model, dtype, World(), tmp_path / "alone.ref")
+
+
+def assert_agree(one: dict, two: dict, gradient_tolerance: float, weight_tolerance: float) -> None:
+    for step, (a, b) in enumerate(zip(one["rows"], two["rows"], strict=True)):
+        assert set(a) == set(b)
+        for name in a:
+            assert b[name] == pytest.approx(a[name], rel=1e3 * gradient_tolerance, abs=1e3 * gradient_tolerance), (
+                step,
+                name,
+            )
+    first, largest = one["gradients"][0], one["gradients"][0].abs().max()
+    assert largest > 0
+    torch.testing.assert_close(two["gradients"][0], first, rtol=0, atol=gradient_tolerance * float(largest))
+    torch.testing.assert_close(two["weights"], one["weights"], rtol=0, atol=weight_tolerance)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "assignments",
+    [
+        ("objective.advantages=grpo",),
+        ("objective.advantages=reinforce++", "training.num_iterations=2"),
+    ],
+    ids=["grpo", "reinforce++-two-passes"],
+)
+def test_two_ranks_equal_one_in_float64(assignments: tuple[str, ...], tmp_path: Path) -> None:
+    """Nothing but the order of float64 sums differs: 1e-16 a sum, times thousands of sums and forty updates."""
+    one = alone(tmp_path, "gpt2", torch.float64, *assignments)
+    two = run_ranks(2, tmp_path / "two.pt", "gpt2", "float64", *assignments)
+    assert_agree(one, two, gradient_tolerance=1e-11, weight_tolerance=1e-8)
+
+
+@pytest.mark.slow
+def test_two_ranks_equal_one_for_a_tied_qwen3_in_fp32(tmp_path: Path) -> None:
+    """fp32 gradients differ by their rounding; AdamW's eps is raised above it, for it divides noise by its own size."""
+    shape = ("objective.advantages=reinforce++_baseline", "optimizer.eps=1e-4")
+    one = alone(tmp_path, "qwen3-tied", torch.float32, *shape)
+    two = run_ranks(2, tmp_path / "two.pt", "qwen3-tied", "float32", *shape)
+    assert_agree(one, two, gradient_tolerance=3e-6, weight_tolerance=2e-5)
+
+
+@pytest.mark.slow
+def test_one_sharded_rank_is_the_plain_process_bit_for_bit(tmp_path: Path) -> None:
+    shape = ("objective.advantages=grpo", "training.mini_batches=5")
+    one = alone(tmp_path, "qwen3", torch.float32, *shape)
+    sharded = run_ranks(1, tmp_path / "one.pt", "qwen3", "float32", *shape)
+    assert torch.equal(one["weights"], sharded["weights"])
+    assert one["rows"] == sharded["rows"]
