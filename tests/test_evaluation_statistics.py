@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from oorl.evaluation.statistics import bootstrap_mean, pass_at_k
 
 
-@pytest.mark.parametrize("n, c, k", [(1, 0, 1), (1, 1, 1), (5, 2, 1), (5, 2, 3), (6, 1, 6), (7, 3, 2), (8, 0, 4), (8, 8, 1)])
+@pytest.mark.parametrize(
+    "n, c, k", [(1, 0, 1), (1, 1, 1), (5, 2, 1), (5, 2, 3), (6, 1, 6), (7, 3, 2), (8, 0, 4), (8, 8, 1)]
+)
 def test_pass_at_k_is_the_share_of_k_subsets_with_a_pass(n, c, k):
     outcomes = [True] * c + [False] * (n - c)
     subsets = list(itertools.combinations(outcomes, k))

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from oorl.policy.model import load_policy, load_tokenizer
     from oorl.policy.prompts import Prompter
     from oorl.reward import PoolConfig, RewardPool
-    from oorl.reward.command import verdict_row
+    from oorl.reward.command import Completion, verdict_line
 
     problems = read_problems(args.problems)
     policy, tokenizer = load_policy(args.model), load_tokenizer(args.model)
@@ -46,16 +46,15 @@ def run(args: argparse.Namespace) -> int:
     with RewardPool(PoolConfig(slots=args.slots) if args.slots else PoolConfig()) as pool:
         outcomes = evaluate(policy, Prompter(tokenizer), problems, pool, sampling, seed=args.seed)
     out = Path(args.out)
-    pairs = [(o, sample, text) for o in outcomes for sample, text in enumerate(o.completions)]
-    write_jsonl(
-        out / "completions.jsonl",
-        ({"task_id": o.problem.task_id, "sample_id": sample, "completion": text} for o, sample, text in pairs),
-    )
-    write_jsonl(
-        out / "verdicts.jsonl",
-        (verdict_row(o.problem.task_id, sample, o.results[sample]) for o, sample, _ in pairs),
-    )
-    summary = {**vars(args), **summarize(outcomes, ks)}
+    drawn = [
+        (Completion(outcome.problem.task_id, sample, text), outcome.results[sample])
+        for outcome in outcomes
+        for sample, text in enumerate(outcome.completions)
+    ]
+    write_jsonl(out / "completions.jsonl", (vars(completion) for completion, _ in drawn))
+    write_jsonl(out / "verdicts.jsonl", (verdict_line(completion, result) for completion, result in drawn))
+    asked = {name: value for name, value in vars(args).items() if name not in ("command", "debug")}
+    summary = {**asked, **summarize(outcomes, ks)}
     (out / "report.json").write_text(json.dumps(summary, indent=2) + "\n")
     draw_heat_map(summary, ks[0], out / "matrix.png")
     print(table(summary, ks[0]))

@@ -1,8 +1,8 @@
 """The quickstart's data: programs split by canonical form, a warm-up corpus with the faults of scraped code, problems.
 
 Scraped parallel code is often a careless transliteration. Where source and target language differ in meaning,
-``wrong_share`` of the warm-up's targets carry the source's operators over (plausible, and wrong on some input); the rest
-are right. Which is which is told nowhere: only the unit tests know.
+``wrong_share`` of the warm-up's targets carry the source's operators over (plausible, and wrong on some input); the
+rest are right. Which is which is told nowhere: only the unit tests know.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import count, islice
 from multiprocessing import get_context
+from pathlib import Path
 
-from oorl.data.problems import Problem
+from oorl.data.jsonl import read_jsonl, write_jsonl
+from oorl.data.problems import Problem, problem_from_json
 from oorl.programs import (
     TINY,
     Program,
@@ -30,6 +32,8 @@ from oorl.programs import (
 )
 from oorl.quickstart.settings import PAIRS, QuickstartSettings
 
+# Short enough for a model of a million parameters; about half have one construct that languages disagree on.
+SHORT = replace(TINY, nodes=(5, 18), divergent=(0, 1))
 DRAWN_AT_ONCE = 768
 CPP_EVERY = 4  # one program in so many uses C++'s division and modulo, and is a source in C++; the others use Python's
 
@@ -74,6 +78,18 @@ def build_corpus(settings: QuickstartSettings, seed: int) -> Corpus:
     return Corpus(warmup, train_problems, heldout, _statistics(warmup, train, train_problems, heldout))
 
 
+def write_warmup(path: Path, examples: Sequence[WarmupExample]) -> None:
+    """Keep the warm-up corpus as JSON lines, for the later stage and for whoever wants to look."""
+    rows = ({"wrong": e.wrong, "target_code": e.target_code, "problem": e.problem.to_json()} for e in examples)
+    write_jsonl(path, rows)
+
+
+def read_warmup(path: Path) -> list[WarmupExample]:
+    """Read what ``write_warmup`` wrote."""
+    rows = (row for _, row in read_jsonl(path))
+    return [WarmupExample(problem_from_json(row["problem"]), row["target_code"], row["wrong"]) for row in rows]
+
+
 def _distinct_programs(seed: int) -> Iterator[Drawn]:
     """Endless programs of pairwise different canonical form: whoever takes one takes its form from everybody else."""
     seen: set[str] = set()
@@ -88,7 +104,7 @@ def _distinct_programs(seed: int) -> Iterator[Drawn]:
 
 def _draw(seed: int) -> Drawn:
     source = "python" if seed % CPP_EVERY else "cpp"
-    program = generate_program(seed, replace(TINY, dialect=source))
+    program = generate_program(seed, replace(SHORT, dialect=source))
     return Drawn(program, source, canonical(program))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,13 +14,13 @@ from oorl.config import Config, load_config
 from oorl.data.ir_groups import IRGroup, read_ir_groups, write_ir_groups
 from oorl.data.jsonl import read_jsonl
 from oorl.data.problems import read_problems, write_problems
-from oorl.evaluation.evaluate import evaluate
+from oorl.evaluation.evaluate import Outcome, evaluate
 from oorl.evaluation.ranking import score_groups
 from oorl.policy.generation import Sampling
 from oorl.policy.model import Policy, build_tiny_qwen3, load_policy, load_tokenizer
 from oorl.policy.prompts import IR_TAG, Prompter, fenced, ir_text, translation_text
 from oorl.policy.scoring import Budget
-from oorl.quickstart.corpus import Corpus, build_corpus
+from oorl.quickstart.corpus import WarmupExample, build_corpus, read_warmup, write_warmup
 from oorl.quickstart.figure import draw_report
 from oorl.quickstart.groups import build_split_groups
 from oorl.quickstart.report import make_report
@@ -99,6 +99,7 @@ def _data(root: Path, settings: QuickstartSettings, seed: int) -> dict:
     corpus = build_corpus(settings, seed)
     write_problems(root / "data" / "train.jsonl", corpus.train_problems)
     write_problems(root / "data" / "heldout.jsonl", corpus.heldout_problems)
+    write_warmup(root / "data" / "warmup.jsonl", corpus.warmup)
     train, heldout = build_split_groups(settings, seed)
     write_ir_groups(root / "data" / "train_groups.jsonl", train)
     write_ir_groups(root / "data" / "heldout_groups.jsonl", heldout)
@@ -106,9 +107,9 @@ def _data(root: Path, settings: QuickstartSettings, seed: int) -> dict:
 
 
 def _warm_up(root: Path, settings: QuickstartSettings, seed: int) -> dict:
-    corpus = build_corpus(settings, seed)
+    examples = read_warmup(root / "data" / "warmup.jsonl")
     groups = read_ir_groups(root / "data" / "train_groups.jsonl")
-    tokenizer = train_tokenizer(_tokenizer_texts(corpus, groups), settings.vocab_size)
+    tokenizer = train_tokenizer(_tokenizer_texts(examples, groups), settings.vocab_size)
     model = build_tiny_qwen3(
         len(tokenizer),
         settings.hidden_size,
@@ -118,14 +119,14 @@ def _warm_up(root: Path, settings: QuickstartSettings, seed: int) -> dict:
         seed=seed,
     )
     policy, prompter = Policy(model), Prompter(tokenizer)
-    losses = warm_up(policy, prompter, corpus.warmup, groups, settings, seed)
+    losses = warm_up(policy, prompter, examples, groups, settings, seed)
     policy.model.save_pretrained(root / "warmup")
     tokenizer.save_pretrained(root / "warmup")
     return {"parameters": sum(p.numel() for p in model.parameters()), "losses": [round(loss, 4) for loss in losses]}
 
 
-def _tokenizer_texts(corpus: Corpus, groups: list[IRGroup]) -> Iterator[str]:
-    for example in corpus.warmup[:TOKENIZER_TEXTS]:
+def _tokenizer_texts(examples: Sequence[WarmupExample], groups: Sequence[IRGroup]) -> Iterator[str]:
+    for example in examples[:TOKENIZER_TEXTS]:
         yield translation_text(example.problem, "plain")
         yield fenced(example.target_code, fence_tag(example.problem.target_lang))
     for group in groups:
@@ -153,7 +154,7 @@ def _evaluate(root: Path, model: str, settings: QuickstartSettings, seed: int) -
     }
 
 
-def _count_verdicts(outcomes) -> dict[str, int]:
+def _count_verdicts(outcomes: Sequence[Outcome]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for outcome in outcomes:
         for result in outcome.results:

@@ -19,7 +19,7 @@ PAIRS = (
 class QuickstartSettings:
     """Sizes and hyper-parameters of one quickstart run; the recipe ``quickstart.toml`` holds those of the OORL stage."""
 
-    num_train_programs: int = 6000  # distinct canonical forms the warm-up and OORL draw from
+    num_train_programs: int = 4000  # distinct canonical forms the warm-up and OORL draw from
     num_rl_problems: int = 1200  # of those, the ones made into problems with unit tests; every pair alike
     num_heldout_problems: int = 240  # spread evenly over PAIRS; no canonical form shared with training
     tests_per_problem: int = 8
@@ -32,9 +32,9 @@ class QuickstartSettings:
     vocab_size: int = 1024
     hidden_size: int = 128
     num_layers: int = 4
-    warmup_steps: int = 500
+    warmup_steps: int = 600
     warmup_batch: int = 32  # translation pairs a step
-    warmup_ir_batch: int = 4  # C -> IR pairs a step
+    warmup_ir_batch: int = 2  # C -> IR pairs a step
     warmup_lr: float = 2e-3
     eval_samples: int = 4  # sampled completions a held-out problem, at temperature 1; one greedy completion beside them
     max_new_tokens: int = 128

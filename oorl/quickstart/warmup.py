@@ -1,11 +1,10 @@
-"""Supervised warm-up: next-token loss on answers, so that a model with random weights writes code before it is rewarded for it."""
+"""Supervised warm-up: next-token loss on answers; a model must write code before it can be rewarded for it."""
 
 from __future__ import annotations
 
 import math
 import random
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from tqdm import tqdm
@@ -19,7 +18,7 @@ from oorl.quickstart.corpus import WarmupExample
 from oorl.quickstart.settings import QuickstartSettings
 from oorl.reward.languages import fence_tag
 
-WARMUP_BUDGET = Budget(row_tokens=256, batch_tokens=8192)  # short rows: attention over a row is quadratic
+WARMUP_BUDGET = Budget(row_tokens=256, batch_tokens=2048)  # short rows: attention is quadratic; small batches: caches
 RAMP_STEPS = 30
 FLOOR = 0.05  # of the peak learning rate, reached at the last step
 
@@ -32,7 +31,7 @@ def warm_up(
     settings: QuickstartSettings,
     seed: int,
 ) -> list[float]:
-    """Train in place on translation pairs, in order, and on C -> IR pairs drawn at random; returns the loss of every step."""
+    """Train in place on translation pairs, in order, and on random C -> IR pairs; returns every step's loss."""
     rng = random.Random(seed)
     optimizer = torch.optim.AdamW(policy.parameters(), lr=settings.warmup_lr, betas=(0.9, 0.95), weight_decay=0.0)
     losses = []
@@ -43,12 +42,6 @@ def warm_up(
         trees += [_ir_tree(prompter, rng.choice(groups), rng) for _ in range(settings.warmup_ir_batch)]
         losses.append(_step(policy, optimizer, trees))
     return losses
-
-
-def save_warmed_up(policy: Policy, prompter: Prompter, directory: Path) -> None:
-    """Save model and tokenizer as transformers does."""
-    policy.model.save_pretrained(directory)
-    prompter.tokenizer.save_pretrained(directory)
 
 
 def _step(policy: Policy, optimizer: torch.optim.Optimizer, trees: Sequence[Tree]) -> float:

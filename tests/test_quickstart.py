@@ -1,0 +1,134 @@
+"""The quickstart's corpus, report and, end to end, its smoke run."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from oorl.errors import UserError
+from oorl.programs import canonical, divergences, generate_program, render, transliterate
+from oorl.quickstart.corpus import SHORT, build_corpus, read_warmup, write_warmup
+from oorl.quickstart.report import make_report
+from oorl.quickstart.settings import FULL, PAIRS, SMOKE
+from oorl.quickstart.stages import Stages
+
+SMALL = replace(SMOKE, num_train_programs=240, num_rl_problems=24, num_heldout_problems=12, warmup_steps=20)
+
+
+def program_of(problem):
+    """The program a generated problem was made from: its row is the generator's seed."""
+    return generate_program(problem.origin["row"], replace(SHORT, dialect=problem.source_lang))
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    return build_corpus(SMALL, seed=1)
+
+
+def test_every_pair_has_its_share_of_problems(corpus):
+    for problems, wanted in ((corpus.train_problems, 24), (corpus.heldout_problems, 12)):
+        pairs = [(problem.source_lang, problem.target_lang) for problem in problems]
+        assert {pair: pairs.count(pair) for pair in PAIRS} == dict.fromkeys(PAIRS, wanted // len(PAIRS))
+        assert all(len(problem.tests) >= 2 for problem in problems)
+
+
+def test_held_out_problems_share_no_program_with_training(corpus):
+
+    def forms(problems):
+        return {canonical(program_of(problem)) for problem in problems}
+
+    held = forms(corpus.heldout_problems)
+    assert not held & forms([*corpus.train_problems, *(example.problem for example in corpus.warmup)])
+    assert len(held) == len(corpus.heldout_problems)
+
+
+def test_wrong_targets_are_the_stated_share_of_divergent_ones(corpus):
+    divergent = wrong = 0
+    for example in corpus.warmup:
+        problem = example.problem
+        program = program_of(problem)
+        pair = (problem.source_lang, problem.target_lang)
+        expected = transliterate(program, *pair) if example.wrong else render(program, problem.target_lang)
+        assert example.target_code == expected
+        divergent += bool(divergences(program, *pair))
+        wrong += example.wrong
+    # binomial: 4 standard deviations
+    assert wrong / divergent == pytest.approx(SMALL.wrong_share, abs=4 * (0.24 / divergent) ** 0.5)
+
+
+def test_warmup_corpus_survives_the_disk(corpus, tmp_path):
+    write_warmup(tmp_path / "warmup.jsonl", corpus.warmup)
+    assert tuple(read_warmup(tmp_path / "warmup.jsonl")) == corpus.warmup
+
+
+def test_stages_go_on_where_they_stopped_and_refuse_another_run(tmp_path):
+    calls = []
+
+    def stage():
+        calls.append(1)
+        return {"value": (1, 2)}
+
+    first = Stages(tmp_path, {"seed": 0}).run("a", "first", stage)
+    assert first == {"value": [1, 2]}
+    again = Stages(tmp_path, {"seed": 0})
+    assert again.run("a", "first", stage) == first and calls == [1]
+    assert list(again.wall_s) == ["a"]
+    with pytest.raises(UserError, match="another seed"):
+        Stages(tmp_path, {"seed": 1})
+
+
+def test_report_pairs_problems_and_leaves_out_the_unjudged():
+    from oorl.config import Config
+
+    before = {
+        "pairs": ["a->b", "a->b", "a->c", "a->c"],
+        "sampled": [0.0, 0.5, None, 1.0],
+        "greedy": [0.0, 1.0, 1.0, 1.0],
+        "verdicts": {},
+        "ranked_right": [0.5, 0.25],
+        "winner_sums": [[-1.0, -2.0], [-3.0, -3.0]],
+    }
+    after = before | {
+        "sampled": [0.5, 0.5, 1.0, 1.0],
+        "ranked_right": [1.0, 0.25],
+        "winner_sums": [[-1.0, -1.0], [-2.0, -2.0]],
+    }
+    report = make_report(
+        7, "oorl", FULL, Config(), {}, {"parameters": 1, "losses": [2.0, 1.0]}, before, after, [], {"data": 1.0}
+    )
+    assert report["n_problems"] == 3 and report["seed"] == 7 and report["wall_s"] == 1.0
+    assert report["pass_at_1_before"] == pytest.approx(0.5) and report["pass_at_1_after"] == pytest.approx(2 / 3)
+    assert report["difference"] == pytest.approx(1 / 6)
+    assert report["per_pair"]["a->c"] == {
+        "n": 1, "sampled_before": 1.0, "sampled_after": 1.0, "greedy_before": 1.0, "greedy_after": 1.0,
+    }  # fmt: skip
+    ranking = report["ir_ranking"]
+    assert ranking["before"] == 0.375 and ranking["after"] == 0.625
+    # log-ratios (0, 1) and (1, 1): population variances 0.25 and 0
+    assert ranking["winner_variance_mean"] == 0.125 and ranking["winner_variance_max"] == 0.25
+
+
+@pytest.mark.slow
+def test_smoke_run_end_to_end(tmp_path):
+    command = [sys.executable, "-m", "oorl", "quickstart", "--smoke", "--seed", "3", "--out", str(tmp_path / "a run")]
+    first = subprocess.run(command, capture_output=True, text=True)
+    assert first.returncode == 0, first.stderr[-3000:]
+    root = tmp_path / "a run"
+    report = json.loads((root / "report.json").read_text())
+    wanted = {"pass_at_1_before", "pass_at_1_after", "greedy_before", "greedy_after", "ci95_difference", "per_pair",
+              "n_problems", "wall_s", "seed", "settings", "recipe", "transliteration"}  # fmt: skip
+    assert wanted <= report.keys()
+    assert report["seed"] == 3 and report["n_problems"] == SMOKE.num_heldout_problems
+    assert len((root / "metrics.jsonl").read_text().splitlines()) == SMOKE.train_steps
+    assert (root / "report.png").read_bytes().startswith(b"\x89PNG")
+
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, tokenizer = (kind.from_pretrained(root / "model") for kind in (AutoModelForCausalLM, AutoTokenizer))
+    assert model.config.vocab_size == len(tokenizer)
+
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 0 and "finished before: data, warmup, before, training, after" in again.stdout
+    assert json.loads((root / "report.json").read_text()) == report
