@@ -124,7 +124,7 @@ class OptimizerConfig:
 class RewardConfig:
     """The pool that runs unit tests."""
 
-    slots: int = setting(0, "programs run at once on a node; 0 takes the number of cores", low=0)
+    slots: int = setting(0, "programs run at once on a node; 0: its cores less two, at least two", low=0)
     batch_deadline_s: float = setting(
         300.0, "seconds from submission until every sample of a batch has a verdict", low=1
     )

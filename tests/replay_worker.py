@@ -1,6 +1,6 @@
-"""One rank of a replay: twenty steps on stored rollouts and verdicts, in one process or several (run by test_training_ranks).
+"""One rank of a replay: twenty steps on stored rollouts and verdicts, in one process or several.
 
-python replay_worker.py OUT.pt MODEL DTYPE section.field=value ...
+python replay_worker.py OUT.pt MODEL DTYPE section.field=value ...      (run by test_training_ranks)
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from oorl.errors import UserError
+from oorl.policy.generation import Sampling, generate
 from oorl.policy.model import Policy, build_tiny_qwen3, load_policy, load_tokenizer, verify_head
 from oorl.policy.packing import Tree, pack
 from oorl.policy.scoring import score_responses
@@ -119,6 +120,15 @@ def test_a_directory_that_is_no_model_is_one_sentence(prepare: str, tmp_path: Pa
     assert str(directory) in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_weights_that_are_not_finite_are_one_sentence(tmp_path: Path) -> None:
+    model = tiny.tiny_model()
+    with torch.no_grad():
+        model.model.norm.weight[3] = float("nan")
+    model.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="Qwen3ForCausalLM"):
+        load_policy(tmp_path)
+
+
 def test_a_tokenizer_without_an_end_token_is_refused(tmp_path: Path) -> None:
     tiny.save_tiny_model(tmp_path)
     tokenizer = tiny.byte_tokenizer()
@@ -141,12 +151,15 @@ def test_tiny_qwen3_is_reproducible_and_leaves_the_random_state_alone() -> None:
 def test_gradient_checkpointing_changes_nothing(tmp_path: Path) -> None:
     tiny.save_tiny_model(tmp_path)
     (batch,) = pack(tiny.random_trees(2), row_tokens=512, batch_tokens=512)
-    gradients = []
+    gradients, completions = [], []
     for checkpointing in (False, True):
         policy = load_policy(tmp_path, gradient_checkpointing=checkpointing)
         policy.score(batch)[0].sum().backward()
         gradients.append(torch.cat([p.grad.flatten() for p in policy.parameters()]))
+        completions.append(generate(policy, [(5, 6, 7), (8,)], Sampling(9, 1, group_size=2), seed=0))
+        assert policy.training == checkpointing
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-5, atol=1e-6)
+    assert completions[0] == completions[1]
 
 
 def test_dropout_is_off_whatever_the_directory_says(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from oorl.training.metrics import StepMetrics
 
 
 def groups_with_reference(noise: float = 1.0) -> list[PreferenceGroup]:
-    """Tokenized groups whose reference scores lie around those of an untrained model, so that the margins are not zero."""
+    """Tokenized groups with reference scores around an untrained model's, so that the margins are not zero."""
     prompter = Prompter(tiny.byte_tokenizer())
     groups = [preference_group(record, prompter) for record in tiny.tiny_groups(3)]
     generator = torch.Generator().manual_seed(0)

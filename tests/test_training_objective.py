@@ -67,7 +67,7 @@ def gradient(
 
 
 def defined_gradient(policy: Policy, experience: Experience, config: Config) -> torch.Tensor:
-    """-min(rho A, clip(rho) A) + kl_coef KL on the model's own logits, averaged over tokens that have a reward (eq. 5)."""
+    """-min(rho A, clip(rho) A) + kl_coef KL on the model's own logits, averaged over rewarded tokens (eq. 5)."""
     policy.zero_grad()
     rollout, objective = experience.rollout, config.objective
     offsets = rollout.cu_seqlens.tolist()

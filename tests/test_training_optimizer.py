@@ -28,7 +28,7 @@ def test_schedule_of_short_runs_is_positive_and_never_above_the_peak(total: int,
 
 
 def test_first_adamw_step_by_hand() -> None:
-    """After one step Adam's moments are g and g^2 corrected, so a weight moves by lr * g / (|g| + eps) and decays apart."""
+    """Adam's corrected moments are g and g^2 after one step: a weight moves by lr g / (|g| + eps) and decays apart."""
     model = nn.Linear(2, 1, bias=True).double()
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     optimizer = build_optimizer(model, OptimizerConfig(weight_decay=0.1, eps=1e-8))

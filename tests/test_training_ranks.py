@@ -1,7 +1,8 @@
-"""Two ranks over gloo learn what one process learns: losses, gradients and weights of twenty steps on stored rollouts."""
+"""Two ranks over gloo learn what one process learns: losses, gradients, weights of twenty stored steps; and resume."""
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -10,36 +11,48 @@ from pathlib import Path
 
 import pytest
 import replay_worker
+import tiny
 import torch
+from transformers import AutoModelForCausalLM
 
 from oorl.config import Config, override
 from oorl.training.mesh import World
 
-WORKER = Path(replay_worker.__file__)
+HERE = Path(replay_worker.__file__).parent
 
 
-def run_ranks(size: int, out: Path, *arguments: str) -> dict:
-    """Start ``size`` ranks as torchrun would, wait for all, and load what the main one saved."""
+def run_ranks(size: int, script: str, *arguments: str) -> None:
+    """Start ``size`` ranks as torchrun would and wait for all."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, str(WORKER), str(out), *arguments]
-    children = []
-    for rank in range(size):
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(WORKER.parent), *sys.path]),
-            "RANK": str(rank),
-            "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": str(size),
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-            "OMP_NUM_THREADS": "1",
-        }
-        children.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
-    for child in children:
-        said = child.communicate(timeout=240)[1]
-        assert child.returncode == 0, said[-3000:]
+    command = [sys.executable, str(HERE / script), *arguments]
+    shared = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path]),
+        "WORLD_SIZE": str(size),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": "1",
+    }
+    children = [
+        subprocess.Popen(
+            command, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}, stderr=subprocess.PIPE, text=True
+        )
+        for rank in range(size)
+    ]
+    try:
+        for child in children:
+            said = child.communicate(timeout=300)[1]
+            assert child.returncode == 0, said[-3000:]
+    finally:
+        for child in children:
+            child.kill()
+
+
+def replayed(size: int, out: Path, *arguments: str) -> dict:
+    """What ``size`` ranks made of the stored steps."""
+    run_ranks(size, "replay_worker.py", str(out), *arguments)
     return torch.load(out, weights_only=True)
 
 
@@ -74,7 +87,7 @@ def assert_agree(one: dict, two: dict, gradient_tolerance: float, weight_toleran
 def test_two_ranks_equal_one_in_float64(assignments: tuple[str, ...], tmp_path: Path) -> None:
     """Nothing but the order of float64 sums differs: 1e-16 a sum, times thousands of sums and forty updates."""
     one = alone(tmp_path, "gpt2", torch.float64, *assignments)
-    two = run_ranks(2, tmp_path / "two.pt", "gpt2", "float64", *assignments)
+    two = replayed(2, tmp_path / "two.pt", "gpt2", "float64", *assignments)
     assert_agree(one, two, gradient_tolerance=1e-11, weight_tolerance=1e-8)
 
 
@@ -83,7 +96,7 @@ def test_two_ranks_equal_one_for_a_tied_qwen3_in_fp32(tmp_path: Path) -> None:
     """fp32 gradients differ by their rounding; AdamW's eps is raised above it, for it divides noise by its own size."""
     shape = ("objective.advantages=reinforce++_baseline", "optimizer.eps=1e-4")
     one = alone(tmp_path, "qwen3-tied", torch.float32, *shape)
-    two = run_ranks(2, tmp_path / "two.pt", "qwen3-tied", "float32", *shape)
+    two = replayed(2, tmp_path / "two.pt", "qwen3-tied", "float32", *shape)
     assert_agree(one, two, gradient_tolerance=3e-6, weight_tolerance=2e-5)
 
 
@@ -91,6 +104,34 @@ def test_two_ranks_equal_one_for_a_tied_qwen3_in_fp32(tmp_path: Path) -> None:
 def test_one_sharded_rank_is_the_plain_process_bit_for_bit(tmp_path: Path) -> None:
     shape = ("objective.advantages=grpo", "training.mini_batches=5")
     one = alone(tmp_path, "qwen3", torch.float32, *shape)
-    sharded = run_ranks(1, tmp_path / "one.pt", "qwen3", "float32", *shape)
+    sharded = replayed(1, tmp_path / "one.pt", "qwen3", "float32", *shape)
     assert torch.equal(one["weights"], sharded["weights"])
     assert one["rows"] == sharded["rows"]
+
+
+@pytest.mark.slow
+def test_two_ranks_resume_bit_for_bit_and_share_a_reward_pool(tmp_path: Path) -> None:
+    model = tiny.save_tiny_model(tmp_path / "model")
+    problems, groups = tiny.write_tiny_data(tmp_path)
+    run_ranks(
+        2,
+        "train_worker.py",
+        str(tmp_path),
+        f"model.path={model}",
+        f"data.problems={problems}",
+        f"data.groups={groups}",
+        "rollout.prompts_per_step=3",
+        "rollout.group_size=4",
+        "rollout.max_new_tokens=12",
+        "training.steps=3",
+        "training.save_every=2",
+    )
+    weights = [
+        tiny.weights_of(AutoModelForCausalLM.from_pretrained(tmp_path / name / "model", dtype=torch.float32))
+        for name in ("whole", "cut")
+    ]
+    assert torch.equal(*weights) and not torch.equal(weights[0], tiny.weights_of(tiny.tiny_model()))
+    rows = [json.loads(line) for line in (tmp_path / "cut" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [0, 1, 2]
+    (judged,) = [json.loads(line) for line in (tmp_path / "judged" / "metrics.jsonl").read_text().splitlines()]
+    assert judged["verdicts/FORMAT"] + judged["verdicts/INFRA"] == 12  # both ranks' samples

@@ -120,7 +120,7 @@ def weights_of(policy: torch.nn.Module) -> torch.Tensor:
 
 
 class FakePool:
-    """Stands in for the reward pool where the verdicts' truth is not the point: a reward from the completion's text alone."""
+    """Stands in for the reward pool where the truth of verdicts is not the point: they follow from the text alone."""
 
     def submit(self, jobs):
         return FakeBatch(jobs)
@@ -134,7 +134,7 @@ class FakePool:
 
         share = sum(letter.islower() for letter in job.completion) / max(len(job.completion), 1)
         verdict = Verdict.PASS if share > 0.1 else Verdict.WA
-        if len(job.completion) % 13 == 12:
+        if sum(map(ord, job.completion)) % 11 == 0:
             verdict = Verdict.INFRA
         reward = None if verdict is Verdict.INFRA else float(verdict is Verdict.PASS)
         return Result(job.job_id, verdict, reward, 0, 1, (verdict,), 0.0, 0.0, "")

@@ -1,5 +1,6 @@
 """Rollouts by plain ``generate``: every prompt is read once, its cache is repeated for its completions.
- Token ids are kept as sampled and never re-tokenized. Dimensions: B prompts of a batch, G completions of each, P
+
+Token ids are kept as sampled and never re-tokenized. Dimensions: B prompts of a batch, G completions of each, P
 longest prompt.
 """
 
@@ -17,6 +18,7 @@ from transformers.cache_utils import DynamicLayer
 from oorl.policy.model import Policy
 
 CACHE_STEP = 64  # tokens by which a full cache buffer grows
+COMPACT_EVERY = 16  # tokens between moments at which finished completions leave the batch
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,12 @@ class Sampling:
     group_size: int = 1
     batch_sequences: int = 256
 
-    def generation_config(self) -> GenerationConfig:
+    def generation_config(self, max_new_tokens: int) -> GenerationConfig:
         """Every option that could bend the distribution is set: unset ones would come from the model's directory."""
         sampled = {"temperature": self.temperature, "top_p": self.top_p, "top_k": 0} if self.temperature else {}
         return GenerationConfig(
             do_sample=bool(self.temperature),
-            max_new_tokens=self.max_new_tokens,
+            max_new_tokens=max_new_tokens,
             eos_token_id=self.eos_token_id,
             pad_token_id=self.eos_token_id,  # finished rows are filled with it and cut at the first
             repetition_penalty=1.0,
@@ -87,15 +89,15 @@ def generate(
     with policy.gathered(), _seeded(policy.device, seed):
         for start in range(0, len(order), per_batch):
             chosen = order[start : start + per_batch]
-            tokens = _generate_batch(policy, [prompts[index] for index in chosen], sampling)
-            for row, ids in enumerate(tokens.tolist()):
+            for row, ids in enumerate(_generate_batch(policy, [prompts[index] for index in chosen], sampling)):
                 end = ids.index(sampling.eos_token_id) + 1 if sampling.eos_token_id in ids else len(ids)
                 completions[chosen[row // sampling.group_size]].append(tuple(ids[:end]))
     return completions
 
 
 @torch.no_grad()
-def _generate_batch(policy: Policy, prompts: Sequence[Sequence[int]], sampling: Sampling) -> Tensor:
+def _generate_batch(policy: Policy, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[list[int]]:
+    """The completions of a batch, prompt-major; what stands after an end token is not meant."""
     width = max(len(prompt) for prompt in prompts)
     input_ids = torch.full((len(prompts), width), sampling.eos_token_id)
     attention_mask = torch.zeros(len(prompts), width, dtype=torch.long)
@@ -107,13 +109,28 @@ def _generate_batch(policy: Policy, prompts: Sequence[Sequence[int]], sampling: 
     if width > 1:  # all but the last token, once a prompt; generate feeds the last one to every completion
         policy.prefill(input_ids[:, :-1], attention_mask[:, :-1], cache)
         cache.batch_repeat_interleave(sampling.group_size)
-    tokens = policy.generate(
-        inputs=input_ids.repeat_interleave(sampling.group_size, 0),
-        attention_mask=attention_mask.repeat_interleave(sampling.group_size, 0),
-        past_key_values=cache,
-        generation_config=sampling.generation_config(),
-    )
-    return tokens[:, width:].cpu()
+    tokens = input_ids.repeat_interleave(sampling.group_size, 0)
+    attention_mask = attention_mask.repeat_interleave(sampling.group_size, 0)
+    completions: list[list[int]] = [[] for _ in tokens]
+    alive = list(range(len(completions)))
+    left = sampling.max_new_tokens
+    while alive and left:
+        longer = policy.generate(
+            inputs=tokens,
+            attention_mask=attention_mask,
+            past_key_values=cache,
+            generation_config=sampling.generation_config(min(left, COMPACT_EVERY)),
+        )
+        drawn = longer[:, tokens.shape[1] :]
+        for row, ids in zip(alive, drawn.tolist(), strict=True):
+            completions[row] += ids
+        unfinished = (drawn != sampling.eos_token_id).all(1).nonzero().flatten()
+        if len(unfinished) < len(alive):  # the finished leave: what they would still cost is most of the work
+            cache.batch_select_indices(unfinished)
+        tokens, alive = longer[unfinished], [alive[row] for row in unfinished.tolist()]
+        attention_mask = torch.nn.functional.pad(attention_mask[unfinished], (0, drawn.shape[1]), value=1)
+        left -= drawn.shape[1]
+    return completions
 
 
 def _growing_cache(policy: Policy) -> Cache:

@@ -1,5 +1,6 @@
 """The policy: a causal language model whose head is read as log-probs of chosen tokens, never as logits.
- ``Policy.score`` runs the backbone and hands hidden states and the head's weight to ``linear_token_logprobs``. It is
+
+``Policy.score`` runs the backbone and hands hidden states and the head's weight to ``linear_token_logprobs``. It is
 registered as an FSDP forward method, because the head's weight must be read where FSDP has gathered it: reading it
 elsewhere gives wrong gradients silently.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ class Policy(nn.Module):
         # The directory's own sampling defaults (top_k, penalties) would bend rollouts away from the scored policy.
         self.exported_generation_config = model.generation_config
         model.generation_config = GenerationConfig()
+        self.train(model.training)
 
     @property
     def device(self) -> torch.device:
@@ -115,6 +117,16 @@ class Policy(nn.Module):
         """The model's own ``generate``; inside ``gathered``, ranks need not take equal numbers of steps."""
         return self.model.generate(**kwargs, synced_gpus=False)
 
+    def release(self) -> None:
+        """Let go of parameters a forward without backward left gathered; nothing to do unsharded.
+
+        FSDP keeps the root group for the backward that usually follows. Until it is released, ``parameters()`` are not
+        the sharded masters, and an optimizer or a checkpoint that took them would hold the wrong tensors.
+        """
+        for module in self.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()
+
     @contextmanager
     def gathered(self) -> Iterator[None]:
         """Hold every sharded parameter whole, for generation, and let go of it afterwards; nothing to do unsharded."""
@@ -122,9 +134,12 @@ class Policy(nn.Module):
         for module in shards:
             module.set_reshard_after_forward(False, recurse=False)
             module.unshard()
+        training = self.training
+        self.eval()  # transformers drops the cache of a model that trains with gradient checkpointing
         try:
             yield
         finally:
+            self.train(training)
             for module in shards:
                 module.reshard()
                 module.set_reshard_after_forward(module is not self, recurse=False)
@@ -255,7 +270,10 @@ def verify_head(policy: Policy) -> None:
     tokens = torch.randint(policy.model.config.get_text_config().vocab_size, (12,), generator=generator).tolist()
     prompt, responses = tuple(tokens[:4]), (tuple(tokens[4:7]), tuple(tokens[7:12]))
     (batch,) = pack([Tree(prompt, responses, (0, 1))], row_tokens=64, batch_tokens=64)
-    logprobs, _ = policy.score(batch)
+    try:
+        logprobs, _ = policy.score(batch)
+    except ValueError as err:  # the kernels refuse values that are not finite
+        raise UserError(f"{type(policy.model).__name__}: cannot score with these weights: {err}") from err
     expected = []
     for response in responses:
         ids = torch.tensor([prompt + response], device=policy.device)
@@ -275,11 +293,10 @@ def shard(policy: Policy, mesh: DeviceMesh) -> Policy:
     The root group holds both ends of a tied embedding. On CUDA it computes in bf16 and reduces in fp32, on the CPU in
     the weights' own dtype; the master weights stay as they are.
     """
-    param_dtype = torch.bfloat16 if mesh.device_type == "cuda" else None
     # Casting inputs would round advantages and old log-probs to bf16 on their way in.
-    precision = MixedPrecisionPolicy(param_dtype=param_dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
-    if param_dtype is None:
-        precision = MixedPrecisionPolicy(cast_forward_inputs=False)
+    precision = MixedPrecisionPolicy(cast_forward_inputs=False)
+    if mesh.device_type == "cuda":
+        precision = replace(precision, param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
     policy.to(mesh.device_type)
     for layer in _decoder_layers(policy.model):
         fully_shard(layer, mesh=mesh, mp_policy=precision)

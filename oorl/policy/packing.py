@@ -1,5 +1,6 @@
 """Prompts and their completions laid out in rows, so that no shared prompt is computed twice and little is padding.
- A *tree* is a prompt followed by completions of it: ``[prompt | c1 | ... | cG]``. Every completion attends to the
+
+A *tree* is a prompt followed by completions of it: ``[prompt | c1 | ... | cG]``. Every completion attends to the
 prompt and to itself, and its position ids go on where the prompt's ended, so its log-probs are exactly those of
 ``prompt + completion`` alone. A row holds as many trees as fit, each blind to the others. The prompt's last token
 predicts the first token of every completion, and a completion's last token predicts nothing, so it is not fed at all.
@@ -50,7 +51,7 @@ class PackedBatch:
 
     def sum_per_sequence(self, values: Tensor) -> Tensor:
         """Add up token values [N] within each completion: [S], differentiable."""
-        lengths = self.cu_seqlens.diff()
+        lengths = self.cu_seqlens.diff().to(values.device)
         owner = torch.repeat_interleave(torch.arange(len(lengths), device=values.device), lengths)
         return values.new_zeros(len(lengths)).index_add(0, owner, values)
 

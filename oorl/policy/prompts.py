@@ -1,5 +1,6 @@
 """What the model is asked and how it answers: prompts for translation and for IR, answers as one fenced block.
- Prompt and response are tokenized apart and concatenated, so that a response's tokens never depend on where its
+
+Prompt and response are tokenized apart and concatenated, so that a response's tokens never depend on where its
 prompt ended; a response includes its final end token.
 """
 

@@ -39,4 +39,5 @@ def score_responses(
             logprobs |= zip(batch.indices, scored.split(lengths), strict=True)
             if entropy is not None:
                 entropies |= zip(batch.indices, entropy.split(lengths), strict=True)
+    policy.release()
     return logprobs, entropies

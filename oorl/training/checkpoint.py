@@ -1,5 +1,6 @@
 """Checkpoints that are whole or absent, and the export that transformers loads.
- A checkpoint is written to ``step-N.incomplete`` and renamed when every rank is done, so a run killed at any moment
+
+A checkpoint is written to ``step-N.incomplete`` and renamed when every rank is done, so a run killed at any moment
 resumes from the last whole one. It holds the sharded model and optimizer (torch DCP), each rank's random state, the
 data cursors, the configuration and the git hash.
 """

@@ -3,7 +3,8 @@
 The loss of a group needs the scores of all its members, but its gradient is a weighted sum of theirs:
 
     dL/dtheta = sum_k (dL/ds_k) ds_k/dtheta
- So the members are scored without gradient, the loss is differentiated with respect to the scores alone, and each
+
+So the members are scored without gradient, the loss is differentiated with respect to the scores alone, and each
 member is run once more with its coefficient. Exact, and the memory is one batch's, whatever the size of the group.
 """
 
@@ -38,6 +39,11 @@ class PreferenceGroup:
     members: tuple[tuple[int, ...], ...]
     num_winners: int
     ref_scores: tuple[float, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the token ids: what a cached score belongs to, whatever the group is called."""
+        return hashlib.sha256(repr((self.prompt, self.members)).encode()).hexdigest()
 
 
 def preference_group(group: IRGroup, prompter: Prompter) -> PreferenceGroup:
@@ -119,33 +125,30 @@ def with_reference(
     key: str,
     cache: Path,
 ) -> list[PreferenceGroup]:
-    """Give every group its reference scores: from its record or the cache file under ``key``, else from ``policy``,
-    then cached.
+    """Give every group its reference scores: its record's or the cache file's under ``key``, else ``policy``'s.
 
     ``policy`` must hold the reference's weights, which are those of the run's start. Groups are static, so this
-    happens once.
+    happens once; what was missing is written to the cache file.
     """
-    known = {
-        group.group_id: _cached(group, record.ref_scores.get(key), record)
-        for group, record in zip(groups, records, strict=True)
-    }
-    stored = world.from_main({row["group_id"]: row for _, row in read_jsonl(cache)} if cache.exists() else {})
-    for group in groups:
-        row = stored.get(group.group_id)
-        if row and row["key"] == key and len(row["scores"]) == len(group.members):
-            known[group.group_id] = tuple(row["scores"])
-    missing = [group for group in groups if not known[group.group_id]]
+    stored = (
+        {(row["digest"], row["key"]): tuple(row["scores"]) for _, row in read_jsonl(cache)} if cache.exists() else {}
+    )
+    known = {}
+    for group, record in zip(groups, records, strict=True):
+        known[group.digest] = _cached(record, key) or stored.get((group.digest, key), ())
+    known = world.from_main(known)  # the ranks may not see the file alike
+    missing = [group for group in groups if not known[group.digest]]
     if missing:
         mine = missing[world.rank :: world.size]
         budget = Budget(config.training.row_tokens, config.training.micro_batch_tokens)
         scores = score_members(policy, mine, budget, world, length_normalize=config.gepo.length_normalize)
-        split = scores.split([len(group.members) for group in mine]) if mine else ()
-        local = {group.group_id: tuple(part.tolist()) for group, part in zip(mine, split, strict=True)}
+        parts = scores.split([len(group.members) for group in mine]) if mine else ()
+        local = {group.digest: tuple(part.tolist()) for group, part in zip(mine, parts, strict=True)}
         for scored in world.gather(local):
             known |= scored
         if world.is_main:
-            write_jsonl(cache, ({"group_id": name, "key": key, "scores": known[name]} for name in known))
-    return [replace(group, ref_scores=known[group.group_id]) for group in groups]
+            write_jsonl(cache, ({"digest": digest, "key": key, "scores": known[digest]} for digest in known))
+    return [replace(group, ref_scores=known[group.digest]) for group in groups]
 
 
 def reference_key(model_dir: Path, prompter: Prompter, config: Config, device: torch.device) -> str:
@@ -159,9 +162,10 @@ def reference_key(model_dir: Path, prompter: Prompter, config: Config, device: t
     return digest.hexdigest()
 
 
-def _cached(group: PreferenceGroup, scores: dict | None, record: IRGroup) -> tuple[float, ...]:
+def _cached(record: IRGroup, key: str) -> tuple[float, ...]:
+    scores = record.ref_scores.get(key, {})
     names = [member["id"] for member in (*record.winners, *record.losers)]
-    return tuple(scores[name] for name in names) if scores and all(name in scores for name in names) else ()
+    return tuple(scores[name] for name in names) if all(name in scores for name in names) else ()
 
 
 def _packed(groups: Sequence[PreferenceGroup], budget: Budget, world: World) -> list[PackedBatch]:

@@ -84,9 +84,8 @@ def run_steps(run: Run, pool: RewardPool | None, log: MetricsLog) -> dict[str, f
             with metrics.timed("evaluate"):
                 evaluate(run, pool, metrics)
         row = metrics.merged(run.world)
-        row["loss"] = run.config.objective.w_rl * row.get("loss/policy", 0.0) + run.config.objective.w_gepo * row.get(
-            "loss/gepo", 0.0
-        )
+        weights = {"loss/policy": run.config.objective.w_rl, "loss/gepo": run.config.objective.w_gepo}
+        row["loss"] = sum(weight * row.get(name, 0.0) for name, weight in weights.items())
         log.write(step, row)
         if last or (training.save_every and run.progress.step % training.save_every == 0):
             save_checkpoint(run.checkpoints, run.policy, run.optimizer, run.progress, run.config, run.world)
@@ -183,12 +182,11 @@ def evaluate(run: Run, pool: RewardPool, metrics: StepMetrics) -> None:
     )
     completions = generate(run.policy, [task.prompt for task in tasks], sampling, seed=0)
     submitted = [
-        Job(str(index), task.problem, run.prompter.decode(group[0]))
-        for index, (task, group) in enumerate(zip(tasks, completions, strict=True))
+        Job(task.problem.task_id, task.problem, run.prompter.decode(group[0]), extract="evaluate")
+        for task, group in zip(tasks, completions, strict=True)
     ]
-    for task, result in zip(
-        tasks, pool.gather(pool.submit(submitted), deadline_s=config.reward.batch_deadline_s), strict=True
-    ):
+    results = pool.gather(pool.submit(submitted), deadline_s=config.reward.batch_deadline_s)
+    for task, result in zip(tasks, results, strict=True):
         if result.reward is not None:
             metrics.mean("eval/pass_at_1", result.reward)
             metrics.mean(f"eval/{task.problem.source_lang}-{task.problem.target_lang}/pass_at_1", result.reward)

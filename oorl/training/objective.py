@@ -1,5 +1,6 @@
 """The on-policy half of the objective: rewards to advantages, advantages to gradients.
- Every denominator is counted once for an optimizer update, over all ranks, and passed into the loss; FSDP averages
+
+Every denominator is counted once for an optimizer update, over all ranks, and passed into the loss; FSDP averages
 gradients, so the local loss is multiplied by the number of ranks. Splitting a batch differently, or over other ranks,
 never changes the result. Dimensions: B completions on this rank, N their tokens in completion order.
 """
@@ -108,6 +109,7 @@ def backward_policy_loss(
     trees = rollout.trees(learns.tolist())
     batches = budget.pack(trees, num_batches=world.max(len(budget.pack(trees))))
     offsets = rollout.cu_seqlens.tolist()
+    metrics.sum("loss/policy", 0.0)
     for batch in batches:
         logprobs, _ = policy.score(batch, config.rollout.temperature)
         if not batch.indices:

@@ -16,7 +16,7 @@ import torch
 from oorl.config import Config, check
 from oorl.data.ir_groups import read_ir_groups
 from oorl.data.problems import Problem, read_problems
-from oorl.errors import UserError
+from oorl.errors import UsageError, UserError
 from oorl.policy.model import Policy, load_policy, load_tokenizer, shard
 from oorl.policy.prompts import Prompter
 from oorl.reward import PoolConfig, RewardPool
@@ -64,6 +64,11 @@ class Run:
 def set_up(config: Config, world: World, *, resume: bool) -> Run:
     """Read and check everything, load and shard the model, and restore the latest checkpoint when ``resume``."""
     check(config)
+    if config.objective.w_rl and config.rollout.prompts_per_step < world.size:
+        raise UsageError(
+            f"rollout.prompts_per_step: {config.rollout.prompts_per_step} problems cannot be shared by {world.size} "
+            "ranks; raise it or start fewer"
+        )
     out_dir = Path(config.training.out_dir)
     _claim(out_dir, config, world, resume)
     tokenizer = load_tokenizer(config.model.path)
@@ -71,15 +76,17 @@ def set_up(config: Config, world: World, *, resume: bool) -> Run:
     tasks = _tasks(config.data.problems, prompter, config, world) if config.objective.w_rl else []
     held_out = _tasks(config.data.held_out, prompter, config, world) if config.training.evaluate_every else []
     policy = _policy(config, world, config.model.gradient_checkpointing)
+    _check_vocabulary(policy, prompter, config)
+    optimizer = build_optimizer(policy, config.optimizer)
     reference = None
     if config.objective.kl_coef and config.objective.w_rl:
         reference = _policy(config, world, False)
         reference.requires_grad_(False)
     # Scored before a checkpoint is restored: the reference is the model the run started from.
     groups = _groups(policy, prompter, config, world, out_dir) if config.objective.w_gepo else []
-    optimizer = build_optimizer(policy, config.optimizer)
     found = world.from_main(latest_checkpoint(out_dir / "checkpoints")) if resume else None
     progress = load_checkpoint(found, policy, optimizer, world) if found else Progress()
+    _check_lengths(policy, [*tasks, *held_out], groups, config)
     total = config.training.steps or _one_epoch(config, len(tasks), len(groups))
     return Run(config, world, policy, reference, prompter, optimizer, tasks, held_out, groups, total, progress)
 
@@ -94,7 +101,14 @@ def open_pool(config: Config, world: World) -> Iterator[RewardPool | None]:
     pool = None
     try:
         if world.local_rank == 0:
-            pool = RewardPool(PoolConfig(slots=config.reward.slots, batch_deadline_s=config.reward.batch_deadline_s))
+            secrets = (config.data.problems, config.data.held_out)  # programs must not read the answers
+            pool = RewardPool(
+                PoolConfig(
+                    slots=config.reward.slots,
+                    batch_deadline_s=config.reward.batch_deadline_s,
+                    hidden_paths=tuple(os.path.realpath(path) for path in secrets if path),
+                )
+            )
         places = world.gather((here, pool.socket_path if pool else None))
         if pool is None:
             pool = RewardPool.connect(next(path for host, path in places if host == here and path))
@@ -171,6 +185,32 @@ def _groups(policy: Policy, prompter: Prompter, config: Config, world: World, ou
     groups, records = zip(*kept, strict=True)
     key = reference_key(Path(config.model.path), prompter, config, policy.device)
     return with_reference(policy, groups, records, config, world, key, out_dir / "ref_scores.jsonl")
+
+
+def _check_vocabulary(policy: Policy, prompter: Prompter, config: Config) -> None:
+    known, needed = policy.model.get_input_embeddings().num_embeddings, len(prompter.tokenizer)
+    if needed > known:
+        raise UserError(
+            f"{config.model.path}: the tokenizer has {needed} tokens, but the model knows only {known}; "
+            "resize its embeddings or use the tokenizer it was trained with"
+        )
+
+
+def _check_lengths(policy: Policy, tasks: Sequence[Task], groups: Sequence[PreferenceGroup], config: Config) -> None:
+    """Learned positions end somewhere; rotary ones only promise less beyond."""
+    limit = getattr(policy.model.config.get_text_config(), "max_position_embeddings", None) or math.inf
+    longest = max((len(task.prompt) + config.rollout.max_new_tokens for task in tasks), default=0)
+    if longest > limit:
+        raise UserError(
+            f"{config.model.path}: prompt and completion may take {longest} tokens, but the model has {limit} "
+            "positions; lower rollout.max_new_tokens or data.max_prompt_tokens"
+        )
+    longest = max((len(group.prompt) + max(map(len, group.members)) for group in groups), default=0)
+    if longest > limit:
+        raise UserError(
+            f"{config.model.path}: the longest IR group member takes {longest} tokens, but the model has {limit} "
+            "positions; lower gepo.max_tokens"
+        )
 
 
 def _policy(config: Config, world: World, gradient_checkpointing: bool) -> Policy:
