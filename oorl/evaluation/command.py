@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 from oorl.errors import UsageError
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     sampling = Sampling(
         args.max_new_tokens, tokenizer.eos_token_id, args.temperature, args.top_p, group_size=args.samples
     )
-    with RewardPool(PoolConfig(slots=args.slots) if args.slots else PoolConfig()) as pool:
+    with RewardPool(PoolConfig(slots=args.slots, hidden_paths=(os.path.realpath(args.problems),))) as pool:
         outcomes = evaluate(policy, Prompter(tokenizer), problems, pool, sampling, seed=args.seed)
     out = Path(args.out)
     drawn = [

@@ -28,7 +28,7 @@ from oorl.quickstart.settings import QuickstartSettings
 from oorl.quickstart.stages import Stages
 from oorl.quickstart.tokenizer import train_tokenizer
 from oorl.quickstart.warmup import warm_up
-from oorl.reward import RewardPool
+from oorl.reward import PoolConfig, RewardPool
 from oorl.reward.languages import fence_tag
 from oorl.training.loop import train
 
@@ -139,7 +139,7 @@ def _evaluate(root: Path, model: str, settings: QuickstartSettings, seed: int) -
     prompter, problems = Prompter(tokenizer), read_problems(root / "data" / "heldout.jsonl")
     sampled = Sampling(settings.max_new_tokens, tokenizer.eos_token_id, group_size=settings.eval_samples)
     greedy = Sampling(settings.max_new_tokens, tokenizer.eos_token_id, temperature=0.0)
-    with RewardPool() as pool:
+    with RewardPool(PoolConfig(hidden_paths=(str((root / "data").resolve()),))) as pool:
         outcomes = {
             "sampled": evaluate(policy, prompter, problems, pool, sampled, seed=seed, label="sampled, T = 1"),
             "greedy": evaluate(policy, prompter, problems, pool, greedy, seed=seed, label="greedy"),
