@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
 from hypothesis import strategies as st
+from oorl_kernels import linear_token_logprobs
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -112,6 +114,25 @@ def gradients(outputs: tuple[Tensor, Tensor | None], case: HeadCase, seed: int =
     pairs = zip(outputs, cotangents(case.target_ids.numel(), seed), strict=True)
     total = sum((out * cot.to(out.device, out.dtype)).sum() for out, cot in pairs if out is not None)
     return list(torch.autograd.grad(total, case.leaves))
+
+
+def check_certainty(backend: str, device: str, dtype: torch.dtype, margin: float) -> None:
+    """A target `margin` nats above 99 other tokens: its log-prob and gradient to a few roundings of their dtypes."""
+    hidden_states = torch.eye(4, dtype=dtype, device=device)[:1].requires_grad_()
+    lm_head_weight = torch.zeros(100, 4, dtype=dtype, device=device)
+    lm_head_weight[3, 0] = margin
+    target_ids = torch.tensor([3], device=device)
+    scale = 2.0**10  # a loss scale, or float16 could not hold the gradient
+    logprobs = linear_token_logprobs(hidden_states, lm_head_weight, target_ids, backend=backend).logprobs
+    (logprobs * scale).sum().backward()
+    rest = 99 * math.exp(-margin)
+    float32 = torch.finfo(torch.float32)
+    assert abs(logprobs.item() + math.log1p(rest)) <= 20 * float32.eps * rest
+    want = scale * margin * rest / (1 + rest)
+    # dlogits are rounded to the dtype, where float16 is denormal too, then dX
+    denormal = torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps * margin
+    bound = want * (2 * torch.finfo(dtype).eps + 20 * float32.eps) + denormal
+    assert abs(hidden_states.grad[0, 0].item() - want) <= bound
 
 
 head_cases = st.builds(

@@ -7,26 +7,44 @@ import triton.language as tl
 
 
 @triton.jit
-def tanh(u):
-    """tanh of any shape from one exponential: 1 at +inf, -1 at -inf, absolute error of an ulp of 1."""
-    return 1.0 - 2.0 / (tl.exp(2.0 * u) + 1.0)
+def tanh_and_slope(u):
+    """tanh and its derivative, of any shape, from one exponential; the derivative is precise in saturation too."""
+    e = tl.exp(-2.0 * tl.abs(u))
+    size = (1.0 - e) / (1.0 + e)
+    return tl.where(u < 0.0, -size, size), 4.0 * e / ((1.0 + e) * (1.0 + e))
 
 
 @triton.jit
-def merge_softmax(row_max, row_sum, row_weighted, new_max, new_sum, new_weighted):
-    """Union of two softmax sums: maximum m, sum of exp(z - m), sum of exp(z - m) (z - m); each of one shape.
+def log1p(x):
+    """log(1 + x) for x >= 0 of any shape, to a few roundings of the result however small x is.
 
-    An empty side has maximum -inf and zero sums, and -inf must not meet 0 in a product.
+    1 + x rounds x to some x', and log(1 + x') / x' is as good as log(1 + x) / x (Goldberg 1991, theorem 4).
+    """
+    u = 1.0 + x
+    exact = u == 1.0
+    return tl.where(exact, x, tl.log(u) * (x / tl.where(exact, 1.0, u - 1.0)))
+
+
+@triton.jit
+def merge_softmax(row_max, row_rest, row_weighted, new_max, new_rest, new_weighted):
+    """Union of two softmax sums, each of one shape.
+
+    A side is its maximum m, the sum of exp(z - m) without the maximum's own 1, and the sum of exp(z - m) (z - m). The 1
+    is left out because it would round away the rest of a nearly certain row. An empty side has maximum -inf and zeros.
     """
     both = tl.maximum(row_max, new_max)
-    safe = tl.where(both == float("-inf"), 0.0, both)
-    old_shift = tl.where(row_max == float("-inf"), 0.0, row_max - safe)
-    new_shift = tl.where(new_max == float("-inf"), 0.0, new_max - safe)
-    old_scale = tl.exp(old_shift)
-    new_scale = tl.exp(new_shift)
-    merged_sum = row_sum * old_scale + new_sum * new_scale
-    weighted = (row_weighted + row_sum * old_shift) * old_scale + (new_weighted + new_sum * new_shift) * new_scale
-    return both, merged_sum, weighted
+    row_empty = row_max == float("-inf")
+    new_empty = new_max == float("-inf")
+    row_shift = tl.where(row_empty, 0.0, row_max) - tl.where(row_empty, 0.0, both)
+    new_shift = tl.where(new_empty, 0.0, new_max) - tl.where(new_empty, 0.0, both)
+    row_scale = tl.where(row_empty, 0.0, tl.exp(row_shift))
+    new_scale = tl.where(new_empty, 0.0, tl.exp(new_shift))
+    rest = tl.where(
+        row_max >= new_max, row_rest + (1.0 + new_rest) * new_scale, new_rest + (1.0 + row_rest) * row_scale
+    )
+    weighted = (row_weighted + (1.0 + row_rest) * row_shift) * row_scale
+    weighted += (new_weighted + (1.0 + new_rest) * new_shift) * new_scale
+    return both, rest, weighted
 
 
 @triton.jit

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -42,6 +42,10 @@ class HeadConfig:
         """What the pipelined operands take: a lower bound for the compiler's own count."""
         return self.num_stages * (self.block_n + self.block_v) * self.block_h * itemsize
 
+    def narrowed(self) -> HeadConfig:
+        """For a launch that holds a second tile of float32 in registers: at most 128 columns, or it would spill."""
+        return replace(self, block_v=min(self.block_v, 128))
+
 
 # Small tiles, so that a few dozen rows and columns already exercise every loop, mask and merge.
 INTERPRETER = HeadConfig(block_n=16, block_v=32, block_h=32, group_n=2, split_tiles=2, num_warps=4, num_stages=1)
@@ -57,7 +61,7 @@ def heuristic(kernel: str, capability: tuple[int, int], itemsize: int) -> HeadCo
         config = HeadConfig(128, 128, 64 // itemsize, 8, split_tiles, num_warps=8, num_stages=4)
     limit = SHARED_BYTES.get(capability, SMALL_SHARED_BYTES)
     while config.num_stages > 2 and config.shared_bytes(itemsize) > 0.9 * limit:
-        config = HeadConfig(**{**asdict(config), "num_stages": config.num_stages - 1})
+        config = replace(config, num_stages=config.num_stages - 1)
     return config
 
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from .dispatch import interpreting
 from .head_inputs import HeadOptions, RowResults
 from .head_tiles import HeadGradients, product_dtype, spans, tile_view
-from .jit_math import grouped_tile, merge_softmax, tanh
+from .jit_math import grouped_tile, log1p, merge_softmax, tanh_and_slope
 from .launch_config import HeadConfig, head_config
 
 COMBINE_ROWS = 128
@@ -41,7 +41,7 @@ def _logits_tile(
     HAS_BIAS: tl.constexpr, HAS_SOFTCAP: tl.constexpr, ROW_TEMPERATURE: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_V: tl.constexpr, BLOCK_H: tl.constexpr,
 ):  # fmt: skip
-    """z [BLOCK_N, BLOCK_V] in fp32, tanh of the softcap (or z again) and 1 / temperature [BLOCK_N].
+    """z [BLOCK_N, BLOCK_V] in fp32, the softcap's derivative (or z again) and 1 / temperature [BLOCK_N].
 
     Rows and columns beyond the end repeat the last one: the caller masks what it makes of them.
     """
@@ -61,20 +61,20 @@ def _logits_tile(
     if HAS_BIAS:
         z += tl.load(bias_ptr + columns).to(tl.float32)[None, :]
     z *= logit_scale
-    capped = z
+    slope = z
     if HAS_SOFTCAP:
-        capped = tanh(z / softcap)
+        capped, slope = tanh_and_slope(z / softcap)
         z = softcap * capped
     inverse = tl.zeros((BLOCK_N,), dtype=tl.float32) + inv_temperature
     if ROW_TEMPERATURE:
         inverse = tl.load(inv_temperature_ptr + rows)
-    return z * inverse[:, None], capped, inverse
+    return z * inverse[:, None], slope, inverse
 
 
 @triton.jit
 def _token_logprobs_fwd_kernel(
     x_ptr, w_ptr, bias_ptr, inv_temperature_ptr, target_ptr,
-    part_max_ptr, part_sum_ptr, part_weighted_ptr,  # [S, N] out
+    part_max_ptr, part_rest_ptr, part_weighted_ptr,  # [S, N] out
     target_logit_ptr,  # [N] out
     num_rows, vocab, hidden, num_splits,
     stride_x_n, stride_x_h, stride_w_v, stride_w_h,
@@ -83,13 +83,13 @@ def _token_logprobs_fwd_kernel(
     PRECISION: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_V: tl.constexpr, BLOCK_H: tl.constexpr,
     GROUP_N: tl.constexpr, SPLIT_TILES: tl.constexpr,
 ):  # fmt: skip
-    """One block of rows over SPLIT_TILES column tiles: partial maximum, sum, weighted sum, and the target's logit."""
+    """One block of rows over SPLIT_TILES column tiles: its side of merge_softmax, and the target's logit."""
     block, split = grouped_tile(tl.program_id(0), tl.cdiv(num_rows, BLOCK_N), num_splits, GROUP_N)
     offs_n = block * BLOCK_N + tl.arange(0, BLOCK_N)
     mask_n = offs_n < num_rows
     target = tl.load(target_ptr + offs_n, mask=mask_n, other=-1)
     row_max = tl.full((BLOCK_N,), float("-inf"), dtype=tl.float32)
-    row_sum = tl.zeros((BLOCK_N,), dtype=tl.float32)
+    row_rest = tl.zeros((BLOCK_N,), dtype=tl.float32)
     row_weighted = tl.zeros((BLOCK_N,), dtype=tl.float32)
     target_logit = tl.zeros((BLOCK_N,), dtype=tl.float32)
     first = split * (SPLIT_TILES * BLOCK_V)
@@ -107,15 +107,17 @@ def _token_logprobs_fwd_kernel(
         tile_max = tl.max(z, 1)
         shift = z - tl.where(tile_max == float("-inf"), 0.0, tile_max)[:, None]
         e = tl.exp(shift)
+        is_top = shift == 0.0
+        tile_rest = tl.sum(tl.where(is_top, 0.0, e), 1) + (tl.sum(is_top.to(tl.float32), 1) - 1.0)
         tile_weighted = row_weighted
         if WITH_ENTROPY:
             tile_weighted = tl.sum(e * tl.where(shift == float("-inf"), 0.0, shift), 1)
-        row_max, row_sum, row_weighted = merge_softmax(
-            row_max, row_sum, row_weighted, tile_max, tl.sum(e, 1), tile_weighted
+        row_max, row_rest, row_weighted = merge_softmax(
+            row_max, row_rest, row_weighted, tile_max, tile_rest, tile_weighted
         )
     part = split.to(tl.int64) * num_rows + offs_n
     tl.store(part_max_ptr + part, row_max, mask=mask_n)
-    tl.store(part_sum_ptr + part, row_sum, mask=mask_n)
+    tl.store(part_rest_ptr + part, row_rest, mask=mask_n)
     if WITH_ENTROPY:
         tl.store(part_weighted_ptr + part, row_weighted, mask=mask_n)
     tl.store(target_logit_ptr + offs_n, target_logit, mask=mask_n & (target >= first) & (target < end))
@@ -123,7 +125,7 @@ def _token_logprobs_fwd_kernel(
 
 @triton.jit
 def _token_logprobs_combine_kernel(
-    part_max_ptr, part_sum_ptr, part_weighted_ptr,  # [S, N]
+    part_max_ptr, part_rest_ptr, part_weighted_ptr,  # [S, N]
     target_logit_ptr, logprobs_ptr, entropy_ptr, row_max_ptr, log_sum_ptr,  # [N], all but the first out
     num_rows, num_splits,
     WITH_ENTROPY: tl.constexpr, BLOCK_N: tl.constexpr,
@@ -132,24 +134,26 @@ def _token_logprobs_combine_kernel(
     offs_n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     mask_n = offs_n < num_rows
     row_max = tl.full((BLOCK_N,), float("-inf"), dtype=tl.float32)
-    row_sum = tl.zeros((BLOCK_N,), dtype=tl.float32)
+    row_rest = tl.zeros((BLOCK_N,), dtype=tl.float32)
     row_weighted = tl.zeros((BLOCK_N,), dtype=tl.float32)
     part = offs_n.to(tl.int64)
     for _split in range(num_splits):
         new_max = tl.load(part_max_ptr + part, mask=mask_n, other=0.0)
-        new_sum = tl.load(part_sum_ptr + part, mask=mask_n, other=1.0)
+        new_rest = tl.load(part_rest_ptr + part, mask=mask_n, other=0.0)
         new_weighted = row_weighted
         if WITH_ENTROPY:
             new_weighted = tl.load(part_weighted_ptr + part, mask=mask_n, other=0.0)
-        row_max, row_sum, row_weighted = merge_softmax(row_max, row_sum, row_weighted, new_max, new_sum, new_weighted)
+        row_max, row_rest, row_weighted = merge_softmax(
+            row_max, row_rest, row_weighted, new_max, new_rest, new_weighted
+        )
         part += num_rows
-    log_sum = tl.log(row_sum)
+    log_sum = log1p(row_rest)
     target_logit = tl.load(target_logit_ptr + offs_n, mask=mask_n, other=0.0)
     tl.store(logprobs_ptr + offs_n, (target_logit - row_max) - log_sum, mask=mask_n)
     tl.store(row_max_ptr + offs_n, row_max, mask=mask_n)
     tl.store(log_sum_ptr + offs_n, log_sum, mask=mask_n)
     if WITH_ENTROPY:
-        tl.store(entropy_ptr + offs_n, log_sum - row_weighted / row_sum, mask=mask_n)
+        tl.store(entropy_ptr + offs_n, log_sum - row_weighted / (1.0 + row_rest), mask=mask_n)
 
 
 @triton.jit
@@ -168,7 +172,7 @@ def _token_logprobs_dlogits_kernel(
     block, tile = grouped_tile(tl.program_id(0), tl.cdiv(num_rows, BLOCK_N), tl.cdiv(v1 - v0, BLOCK_V), GROUP_N)
     offs_n = block * BLOCK_N + tl.arange(0, BLOCK_N)
     offs_v = v0 + tile * BLOCK_V + tl.arange(0, BLOCK_V)
-    z, capped, inverse = _logits_tile(
+    z, slope, inverse = _logits_tile(
         x_ptr, w_ptr, bias_ptr, inv_temperature_ptr, offs_n, offs_v, num_rows, vocab, hidden,
         stride_x_n, stride_x_h, stride_w_v, stride_w_h, logit_scale, softcap, inv_temperature,
         HAS_BIAS, HAS_SOFTCAP, ROW_TEMPERATURE, PRECISION, BLOCK_N, BLOCK_V, BLOCK_H,
@@ -189,7 +193,7 @@ def _token_logprobs_dlogits_kernel(
         d_z -= d_entropy[:, None] * p * (tl.where(p > 0.0, log_p, 0.0) + entropy[:, None])
     d_z *= (inverse * logit_scale)[:, None]
     if HAS_SOFTCAP:
-        d_z *= 1.0 - capped * capped
+        d_z *= slope
     width = v1 - v0
     out = d_logits_ptr + offs_n.to(tl.int64)[:, None] * width + (offs_v - v0)[None, :]
     tl.store(out, d_z.to(d_logits_ptr.dtype.element_ty), mask=mask_n[:, None] & (offs_v < v1)[None, :])
@@ -251,7 +255,7 @@ def forward(
             **_arguments(x, weight, bias, inv_temperature, options),
             target_ptr=target_ids,
             part_max_ptr=parts[0],
-            part_sum_ptr=parts[1],
+            part_rest_ptr=parts[1],
             part_weighted_ptr=parts[2] if options.with_entropy else None,
             target_logit_ptr=target_logit,
             num_rows=num_rows,
@@ -267,7 +271,7 @@ def forward(
         )
         _token_logprobs_combine_kernel[(triton.cdiv(num_rows, COMBINE_ROWS),)](
             part_max_ptr=parts[0],
-            part_sum_ptr=parts[1],
+            part_rest_ptr=parts[1],
             part_weighted_ptr=parts[2] if options.with_entropy else None,
             target_logit_ptr=target_logit,
             logprobs_ptr=logprobs,
@@ -311,6 +315,8 @@ def backward(
     if num_rows == 0:
         return gradients.results()
     config = _config("token_logprobs_dlogits", x)
+    if d_entropy is not None or options.softcap is not None:
+        config = config.narrowed()
     rows, columns = _slab_shape(num_rows, weight, config, options.workspace_bytes)
     buffer = torch.empty(rows * columns, dtype=x.dtype, device=x.device)
     target_tile = torch.expm1(results.logprobs)  # p - 1, right even where p rounds to 1
