@@ -1,4 +1,4 @@
-"""IR groups, schema ``oorl.ir_group/1``: a source function, LLVM IRs equivalent to it (winners), and ones that are not."""
+"""IR groups, schema ``oorl.ir_group/1``: a function, LLVM IRs equivalent to it (winners), and others (losers)."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def read_problems(path: str | Path) -> list[Problem]:
             raise UserError(f"{path}:{number}: {err}") from err
         if problem.task_id in seen:
             raise UserError(
-                f"{path}:{number}: task_id: {problem.task_id!r} stands on line {seen[problem.task_id]} too; make it unique"
+                f"{path}:{number}: task_id: {problem.task_id!r} stands on line {seen[problem.task_id]} too; rename one"
             )
         seen[problem.task_id] = number
         problems.append(problem)

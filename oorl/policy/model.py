@@ -98,7 +98,8 @@ class Policy(nn.Module):
             softcap=self.head.softcap,
             entropy="value" if with_entropy else "none",
         )
-        return scored.logprobs, scored.entropy  # a plain tuple: FSDP hooks the backward onto tensors it can find
+        # A plain tuple of whole tensors: FSDP hooks its backward onto what it finds there, and a view may lose the hook.
+        return scored.logprobs.clone(), scored.entropy.clone() if with_entropy else None
 
     @torch.no_grad()
     def prefill(self, input_ids: Tensor, attention_mask: Tensor, cache: Cache) -> None:

@@ -48,7 +48,7 @@ def draw_report(report: dict, metrics: Sequence[dict], path: Path) -> None:
     figure.suptitle(
         f"OORL quickstart, seed {report['seed']}: sampled pass@1 {report['pass_at_1_before']:.1%} -> "
         f"{report['pass_at_1_after']:.1%} on {report['n_problems']} held-out problems; "
-        f"IR pairs ranked right {ranking['before']:.1%} -> {ranking['after']:.1%} on {ranking['n_groups']} held-out groups",
+        f"IR pairs ranked right {ranking['before']:.1%} -> {ranking['after']:.1%} on {ranking['n_groups']} groups",
         fontsize=11,
     )
     figure.savefig(path, dpi=130)

@@ -17,7 +17,7 @@ PAIRS = (
 
 @dataclass(frozen=True)
 class QuickstartSettings:
-    """Sizes and hyper-parameters of one quickstart run; the recipe ``quickstart.toml`` holds those of the OORL stage."""
+    """Sizes and hyper-parameters of a quickstart run; those of the OORL stage are in the recipe ``quickstart.toml``."""
 
     num_train_programs: int = 4000  # distinct canonical forms the warm-up and OORL draw from
     num_rl_problems: int = 1200  # of those, the ones made into problems with unit tests; every pair alike
