@@ -1,8 +1,11 @@
 """Compiles every Triton kernel of oorl_kernels for NVIDIA targets without a GPU, and reports what came of it.
 
 Run in a process of its own, where TRITON_INTERPRET is not set: ``python tests/aot_compile.py --out REPORT.json``. Which
-kernels, with which types and configurations, is not written down a second time: aot_launches calls the launchers that
-production calls and records what they would have launched. ``--record`` writes the spills found to the golden file.
+kernels, with which types and configurations, is not written down a second time: aot_launches calls what production
+calls and records what it would have launched. To accept the spills of changed kernels, for both tested releases:
+
+    python tests/aot_compile.py --record
+    python tests/aot_compile.py --record --triton build/triton-3.6.0
 """
 
 from __future__ import annotations
@@ -117,8 +120,14 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="write the report there (default: only print a summary)")
     parser.add_argument("--record", action="store_true", help="make these spills the recorded ones of this Triton")
     parser.add_argument("--targets", type=int, nargs="+", default=TARGETS, metavar="CC", help="default: 80 90 100")
+    parser.add_argument("--triton", type=Path, help="folder of another Triton release (pip install --target)")
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
+    sys.path.insert(0, str(ROOT / "kernels"))
+    if args.triton:
+        sys.path.insert(0, str(args.triton.resolve()))
+    os.environ.setdefault("TRITON_CACHE_DIR", str(ROOT / "build" / "triton-cache"))
+    os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")  # what releases before 3.10 do unasked
     if os.environ.get("TRITON_INTERPRET", "0") == "1":
         parser.error("interpreted kernels cannot be compiled: unset TRITON_INTERPRET")
     start = time.perf_counter()

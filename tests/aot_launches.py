@@ -166,8 +166,9 @@ def record_all(capability: tuple[int, int]) -> list[Launch]:
     return list({launch.label: launch for launch in launches}.values())
 
 
-# Below, every input type is launched with the features off and with all of them on. Switches guard independent
-# branches: their combinations would compile the same code again. Further values of a switch come in float32 alone.
+# Below, every input type is launched with the features off, and some with all of them on. Switches guard independent
+# branches: their combinations would compile the same code again. Loss kernels convert what they load at once, so their
+# features come in float32 alone.
 
 
 def head_launches() -> None:
@@ -199,25 +200,27 @@ def head_forward_backward(dtype: torch.dtype, rich: bool) -> None:
 
 
 def policy_loss_launches() -> None:
+    mask = torch.ones(4, 48, dtype=torch.bool)
     for dtype in DTYPES:
-        logprobs, entropy = (torch.zeros(4, 48, dtype=dtype, requires_grad=True) for _ in range(2))
-        constant, mask = torch.zeros(4, 48, dtype=dtype), torch.ones(4, 48, dtype=torch.bool)
-        rich = {
-            "ratio_level": "sequence",
-            "aggregation": "seq_mean_token_mean",
-            "dual_clip": 3.0,
-            "kl_coef": 0.1,
-            "entropy_coef": 0.01,
-            "backend": "triton",
-        }
+        logprobs, constant = torch.zeros(4, 48, dtype=dtype, requires_grad=True), torch.zeros(4, 48, dtype=dtype)
         policy_loss(logprobs, constant, constant, mask, backend="triton").loss.backward()
-        packed = [tensor.flatten() for tensor in (logprobs, constant, constant, mask)]
-        offsets = torch.tensor([0, 64, 192])
-        extra = {"ref_logprobs": constant.flatten(), "entropy": entropy.flatten(), "cu_seqlens": offsets}
-        policy_loss(*packed, **extra, kl_estimator="k3", **rich).loss.backward()
-        for kl in ("k1", "k2") if dtype is torch.float32 else ():
-            extra = {"ref_logprobs": constant, "entropy": entropy}
-            policy_loss(logprobs, constant, constant, mask, **extra, kl_estimator=kl, **rich).loss.backward()
+    rich = {
+        "ratio_level": "sequence",
+        "aggregation": "seq_mean_token_mean",
+        "dual_clip": 3.0,
+        "kl_coef": 0.1,
+        "entropy_coef": 0.01,
+        "backend": "triton",
+    }
+    for kl, packed in (("k1", False), ("k2", False), ("k3", True)):
+        logprobs, entropy = (torch.zeros(4, 48, requires_grad=True) for _ in range(2))
+        constant = torch.zeros(4, 48)
+        tensors, cu_seqlens = (logprobs, constant, constant, mask, constant, entropy), None
+        if packed:
+            tensors, cu_seqlens = tuple(tensor.flatten() for tensor in tensors), torch.tensor([0, 64, 192])
+        *arguments, ref, entropy = tensors
+        extra = {"ref_logprobs": ref, "entropy": entropy, "cu_seqlens": cu_seqlens, "kl_estimator": kl}
+        policy_loss(*arguments, **extra, **rich).loss.backward()
 
 
 def gepo_loss_launches() -> None:
@@ -229,16 +232,16 @@ def gepo_loss_launches() -> None:
 
 
 def advantage_launches() -> None:
+    groups, offsets = torch.arange(32) // 8, torch.arange(33) * 16
+    mask = torch.ones(32, 16, dtype=torch.bool)
     for dtype in DTYPES:
-        rewards, groups = torch.zeros(32, dtype=dtype, requires_grad=True), torch.arange(32) // 8
+        rewards = torch.zeros(32, dtype=dtype, requires_grad=True)
         for mode in ("grpo", "dr_grpo", "rloo") if dtype is torch.float32 else ("grpo",):
             group_advantages(rewards, groups, mode=mode, backend="triton").sum().backward()
-        rewards, kl, mask = rewards.detach(), torch.zeros(32, 16, dtype=dtype), torch.ones(32, 16, dtype=torch.bool)
-        reinforce_pp_advantages(rewards, kl, mask, kl_coef=0.01, backend="triton")
-        offsets = torch.arange(33) * 16
-        reinforce_pp_advantages(
-            rewards, None, mask.flatten(), kl_coef=0.0, group_ids=groups, cu_seqlens=offsets, backend="triton"
-        )
+        kl = torch.zeros(32, 16, dtype=dtype)
+        reinforce_pp_advantages(rewards.detach(), kl, mask, kl_coef=0.01, backend="triton")
+    packed = {"cu_seqlens": offsets, "group_ids": groups, "backend": "triton"}
+    reinforce_pp_advantages(torch.zeros(32), None, mask.flatten(), kl_coef=0.0, **packed)
 
 
 SCENARIOS: tuple[Callable[[], None], ...] = (

@@ -42,21 +42,11 @@ def oldest_triton() -> Path:
 def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict:
     """What one Triton release made of every launch on every target."""
     out = tmp_path_factory.mktemp("aot") / "report.json"
-    path = [str(ROOT / "kernels")]
+    command = [sys.executable, str(ROOT / "tests" / "aot_compile.py"), "--out", str(out)]
     if request.param == "oldest":
-        path.insert(0, str(oldest_triton()))
+        command += ["--triton", str(oldest_triton())]
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    environment |= {
-        "PYTHONPATH": os.pathsep.join(path),
-        "TRITON_CACHE_DIR": str(ROOT / "build" / "triton-cache"),
-        "TRITON_DEFAULT_FP_FUSION": "1",  # what releases before 3.10 do unasked
-    }
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "aot_compile.py"), "--out", str(out)],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert out.exists(), done.stderr[-4000:]
     return json.loads(out.read_text())
 
