@@ -26,19 +26,19 @@ class QuickstartSettings:
     wrong_share: float = (
         0.6  # of warm-up targets whose languages differ in meaning: the share that is a wrong transliteration
     )
-    num_train_groups: int = 160  # IR groups for GEPO
+    num_train_groups: int = 150  # IR groups for GEPO
     num_heldout_groups: int = 110  # IR groups for the ranking measured before and after
     ir_max_chars: int = 600  # a member longer than this is dropped
     vocab_size: int = 1024
     hidden_size: int = 128
     num_layers: int = 4
-    warmup_steps: int = 900
+    warmup_steps: int = 800
     warmup_batch: int = 32  # translation pairs a step
     warmup_ir_batch: int = 2  # C -> IR pairs a step
     warmup_lr: float = 2e-3
     eval_samples: int = 4  # sampled completions a held-out problem, at temperature 1; one greedy completion beside them
     max_new_tokens: int = 128
-    train_steps: int = 120  # OORL steps
+    train_steps: int = 80  # OORL steps
 
 
 FULL = QuickstartSettings()
