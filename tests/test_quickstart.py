@@ -79,6 +79,24 @@ def test_stages_go_on_where_they_stopped_and_refuse_another_run(tmp_path):
         Stages(tmp_path, {"seed": 1})
 
 
+def test_stages_are_adopted_only_from_a_run_that_agrees(tmp_path):
+    done = Stages(tmp_path / "done", {"seed": 0, "arm": "oorl"})
+    (tmp_path / "done" / "data").mkdir()
+    (tmp_path / "done" / "data" / "x").write_text("kept")
+    new = Stages(tmp_path / "new", {"seed": 0, "arm": "rl"})
+    with pytest.raises(UserError, match="has not finished data"):
+        new.adopt(tmp_path / "done", ("data",), ("seed",), ("data",))
+    done.run("data", "data", lambda: {"n": 1})
+    new.adopt(tmp_path / "done", ("data",), ("seed",), ("data",))
+    assert new.run("data", "data", pytest.fail) == {"n": 1}
+    assert (tmp_path / "new" / "data" / "x").read_text() == "kept"
+    other = Stages(tmp_path / "other", {"seed": 1, "arm": "rl"})
+    with pytest.raises(UserError, match="differs in seed"):
+        other.adopt(tmp_path / "done", ("data",), ("seed",), ("data",))
+    with pytest.raises(UserError, match="no quickstart run"):
+        other.adopt(tmp_path / "nowhere", ("data",), ("seed",), ("data",))
+
+
 def test_report_pairs_problems_and_leaves_out_the_unjudged():
     from oorl.config import Config
 

@@ -17,6 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="both signals (default), unit tests alone, IR groups alone, or a control with permuted rewards",
     )
     parser.add_argument(
+        "--base", metavar="DIR", help="take data, warm-up and first evaluation from this run of the same seed and sizes"
+    )
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
@@ -35,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
     suffix = ("" if args.arm == "oorl" else f"-{args.arm}") + ("-smoke" if args.smoke else "")
     root = Path(args.out or f"runs/quickstart-{args.seed}{suffix}")
-    report = run_quickstart(root, SMOKE if args.smoke else FULL, args.seed, args.arm, tuple(args.overrides))
+    base = Path(args.base) if args.base else None
+    report = run_quickstart(root, SMOKE if args.smoke else FULL, args.seed, args.arm, tuple(args.overrides), base)
     print(f"\n{summary(report)}\n\n{root}/report.png  report.json  metrics.jsonl  model/")
     return 0

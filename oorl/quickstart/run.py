@@ -43,7 +43,14 @@ ARMS = {
 }
 
 
-def run_quickstart(root: Path, settings: QuickstartSettings, seed: int, arm: str, overrides: tuple[str, ...]) -> dict:
+def run_quickstart(
+    root: Path,
+    settings: QuickstartSettings,
+    seed: int,
+    arm: str = "oorl",
+    overrides: tuple[str, ...] = (),
+    base: Path | None = None,
+) -> dict:
     """Run every stage that ``root`` does not hold finished, and return the report.
 
     Args:
@@ -52,8 +59,11 @@ def run_quickstart(root: Path, settings: QuickstartSettings, seed: int, arm: str
         seed: of everything random.
         arm: one of ARMS.
         overrides: ``section.field=value`` for the recipe.
+        base: a run of equal seed and settings whose data, warm-up and first evaluation are taken over.
     """
     stages = Stages(root, {"seed": seed, "arm": arm, "overrides": list(overrides), "settings": asdict(settings)})
+    if base is not None:
+        stages.adopt(base, ("data", "warmup", "before"), ("seed", "settings"), ("data", "warmup"))
     data = stages.run(
         "data", "programs, problems with unit tests, verified LLVM IR", lambda: _data(root, settings, seed)
     )

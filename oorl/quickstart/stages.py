@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from oorl.errors import UserError
@@ -31,6 +32,27 @@ class Stages:
         else:
             directory.mkdir(parents=True, exist_ok=True)
             self._save()
+
+    def adopt(self, other: Path, names: Sequence[str], identity: Sequence[str], folders: Sequence[str]) -> None:
+        """Take finished stages and their folders over from another run that agrees in the ``identity`` keys named."""
+        if self._state["results"]:
+            return  # this run has begun, with or without them
+        try:
+            kept = json.loads((other / "stages.json").read_text())
+        except (OSError, ValueError) as err:
+            raise UserError(f"{other}: holds no quickstart run (no readable stages.json); give its --out") from err
+        missing = [name for name in names if name not in kept["results"]]
+        if missing:
+            raise UserError(f"{other}: has not finished {', '.join(missing)} yet; let it go on first")
+        if any(kept["identity"][key] != self._state["identity"][key] for key in identity):
+            raise UserError(
+                f"{other}: differs in {' or '.join(identity)}; only a run that agrees in them can be built on"
+            )
+        for folder in folders:
+            shutil.copytree(other / folder, self._path.parent / folder, dirs_exist_ok=True)
+        for part in ("results", "wall_s"):
+            self._state[part] = {name: kept[part][name] for name in names}
+        self._save()
 
     @property
     def wall_s(self) -> dict[str, float]:
