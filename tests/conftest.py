@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import torch
+
+# A shell starts background jobs with interrupts ignored, and children inherit that; some tests interrupt children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # read when a kernel module is first imported

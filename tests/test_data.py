@@ -127,7 +127,7 @@ def test_integers_beyond_javascript_are_refused_for_it_alone(tmp_path, capsys):
 
 def test_ids_are_unique(tmp_path, capsys):
     path = written(tmp_path / "p.jsonl", ROW, ROW)
-    with pytest.raises(UserError, match="p.jsonl:2: task_id: 't1' stands on line 1 too; make it unique"):
+    with pytest.raises(UserError, match="p.jsonl:2: task_id: 't1' stands on line 1 too; rename one"):
         read_problems(path)
     assert main(["data", "check", path]) == 1
     assert "task_id: 't1' stands on line 1 too" in capsys.readouterr().out

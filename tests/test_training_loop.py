@@ -166,7 +166,9 @@ def test_a_resumed_run_ends_bit_for_bit_where_an_uninterrupted_one_does(
 def test_killed_again_and_again_it_ends_with_the_same_weights(data: list[str], tmp_path: Path) -> None:
     """SIGKILL at random moments of set-up, steps, checkpoints and export; each resumption is a fresh process's work."""
     pool = tiny.FakePool()
+    start = time.monotonic()
     whole = run_with(configured(data, tmp_path / "whole", "training.save_every=1"), pool)
+    whole_s = time.monotonic() - start
     cut = configured(data, tmp_path / "cut", "training.save_every=1")
     draw, kills = random.Random(0), 0
     for _ in range(200):
@@ -177,8 +179,8 @@ def test_killed_again_and_again_it_ends_with_the_same_weights(data: list[str], t
                 os._exit(0)
             finally:
                 os._exit(1)
-        # Late enough on the whole to get on, early enough to hit every part.
-        deadline = time.monotonic() + draw.uniform(0.05, 2.5) * (1 + kills / 10)
+        # Early enough to hit every part, and ever later so that it gets on.
+        deadline = time.monotonic() + draw.uniform(0.02, 0.5) * whole_s * (1 + kills / 10)
         status = 0
         while time.monotonic() < deadline:
             pid, status = os.waitpid(child, os.WNOHANG)
