@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -61,6 +62,9 @@ def run_quickstart(
         overrides: ``section.field=value`` for the recipe.
         base: a run of equal seed and settings whose data, warm-up and first evaluation are taken over.
     """
+    # One core is left to the reward pool and to whatever else runs: torch with a thread for every core stalls on the
+    # slowest of them, ten times over on a busy machine.
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
     stages = Stages(root, {"seed": seed, "arm": arm, "overrides": list(overrides), "settings": asdict(settings)})
     if base is not None:
         stages.adopt(base, ("data", "warmup", "before"), ("seed", "settings"), ("data", "warmup"))
@@ -176,4 +180,4 @@ def _train(root: Path, config: Config) -> dict:
     train(config, resume=(root / "run" / "config.toml").exists())
     shutil.copyfile(root / "run" / "metrics.jsonl", root / "metrics.jsonl")
     shutil.copytree(root / "run" / "model", root / "model", dirs_exist_ok=True)
-    return {"threads": torch.get_num_threads()}
+    return {}
