@@ -50,7 +50,7 @@ def test_no_clipping_when_the_limit_is_zero() -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     before = model.weight.item()
     assert apply_update(model, optimizer, lr=1e-3, max_grad_norm=0.0) == pytest.approx(1e3)
-    assert model.weight.item() == pytest.approx(before - 1.0)
+    assert model.weight.item() == pytest.approx(before - 1.0, abs=1e-6)  # fp32, whatever the random weight was
 
 
 @pytest.mark.parametrize("poison", [math.nan, math.inf])

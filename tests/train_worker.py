@@ -5,6 +5,7 @@ python train_worker.py DIRECTORY section.field=value ...      (run by test_train
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,15 +38,20 @@ def main() -> None:
     def config(name: str, *more: str):
         return load_config("cpu_tiny", [*assignments, f"training.out_dir={directory}/{name}", *more])
 
+    def train(*arguments: object, **options: object) -> None:
+        # One process joins several worlds here: on one port a fast rank could still meet the store of the world before.
+        os.environ["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) + 1)
+        loop.train(*arguments, **options)
+
     with mock.patch.object(loop, "open_pool", fake_pool):
-        loop.train(config("whole"))
+        train(config("whole"))
         with mock.patch.object(loop, "save_checkpoint", interrupt_at_second):
             try:
-                loop.train(config("cut"))
+                train(config("cut"))
             except KeyboardInterrupt:
                 pass
-        loop.train(config("cut"), resume=True)
-    loop.train(config("judged", "training.steps=1"))
+        train(config("cut"), resume=True)
+    train(config("judged", "training.steps=1"))
 
 
 if __name__ == "__main__":

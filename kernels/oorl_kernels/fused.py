@@ -28,8 +28,8 @@ from .dispatch import choose_backend
 from .fused_sweep import MIN_CHUNK_ROWS_ACCELERATOR, MIN_CHUNK_ROWS_CPU, TokenTerms, rows_that_fit, sweep
 from .head_inputs import HeadInputs, HeadOptions, RowResults, head_inputs, take
 from .head_tiles import HeadGradients, compute_dtype
-from .policy_loss import PolicyLoss, _check_options, _check_tokens, _token_advantages, loss_normalizer, policy_loss
-from .policy_loss_torch import SurrogateOptions, _sequence_sizes
+from .policy_loss import PolicyLoss, check_options, check_tokens, loss_normalizer, per_token_advantages, policy_loss
+from .policy_loss_torch import SurrogateOptions, sequence_sizes
 from .token_logprobs import check_finite, check_ids, linear_token_logprobs, place, selected
 
 
@@ -147,7 +147,7 @@ def _token_weights(
         normalizer = loss_normalizer(trained, aggregation, cu_seqlens=cu_seqlens).clamp(min=1)
     weights = trained.to(dtype)
     if aggregation == "seq_mean_token_mean":
-        weights = weights / _sequence_sizes(trained, cu_seqlens).clamp(min=1)
+        weights = weights / sequence_sizes(trained, cu_seqlens).clamp(min=1)
     elif aggregation == "seq_mean_token_sum_norm":
         weights = weights / max_tokens
     return weights / normalizer
@@ -229,11 +229,11 @@ def linear_policy_loss(
     options = SurrogateOptions(clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl_estimator, entropy_coef)
     with_entropy = with_entropy or entropy_coef != 0.0
     tokens = hidden_states[..., 0].detach()  # stands for the log-probs: their shape, device and kind
-    _check_options(
+    check_options(
         options, ratio_level, aggregation, max_tokens, ref_logprobs, tokens if with_entropy else None, entropy_coef
     )
-    _check_tokens(tokens, {"old_logprobs": old_logprobs, "ref_logprobs": ref_logprobs}, loss_mask, cu_seqlens)
-    advantages = _token_advantages(advantages, tokens, cu_seqlens)
+    check_tokens(tokens, {"old_logprobs": old_logprobs, "ref_logprobs": ref_logprobs}, loss_mask, cu_seqlens)
+    advantages = per_token_advantages(advantages, tokens, cu_seqlens)
     trained = (loss_mask != 0) & (target_ids != ignore_index)
     settings = {
         "ratio_level": ratio_level,

@@ -141,14 +141,14 @@ def policy_loss(
     options = SurrogateOptions(
         clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl_estimator, entropy_coef if entropy is not None else 0.0
     )
-    _check_options(options, ratio_level, aggregation, max_tokens, ref_logprobs, entropy, entropy_coef)
+    check_options(options, ratio_level, aggregation, max_tokens, ref_logprobs, entropy, entropy_coef)
     check_normalizer(normalizer)
     named = {"old_logprobs": old_logprobs, "ref_logprobs": ref_logprobs, "entropy": entropy}
-    _check_tokens(token_logprobs, named, loss_mask, cu_seqlens)
+    check_tokens(token_logprobs, named, loss_mask, cu_seqlens)
     needs_sequences = ratio_level == "sequence" or aggregation == "seq_mean_token_mean"
     if needs_sequences and cu_seqlens is None:
         _check_rows(token_logprobs.dim(), "ratio_level='sequence'" if ratio_level == "sequence" else aggregation)
-    advantages = _token_advantages(advantages, token_logprobs, cu_seqlens)
+    advantages = per_token_advantages(advantages, token_logprobs, cu_seqlens)
     policy_sums = policy_sums_torch
     if choose_backend(backend, token_logprobs.device, token_logprobs.dtype) == "triton":
         from .policy_loss_ops import policy_sums_triton as policy_sums  # where triton exists
@@ -166,7 +166,7 @@ def policy_loss(
     return PolicyLoss(sums / (normalizer * scale), metrics)
 
 
-def _token_advantages(advantages: Tensor, token_logprobs: Tensor, cu_seqlens: Tensor | None) -> Tensor:
+def per_token_advantages(advantages: Tensor, token_logprobs: Tensor, cu_seqlens: Tensor | None) -> Tensor:
     """Advantages in the tokens' shape; one per sequence is spread over its tokens without a copy when padded."""
     check_tensor("advantages", advantages)
     if advantages.shape == token_logprobs.shape and advantages.device == token_logprobs.device:
@@ -179,7 +179,8 @@ def _token_advantages(advantages: Tensor, token_logprobs: Tensor, cu_seqlens: Te
     return advantages
 
 
-def _check_tokens(token_logprobs: Tensor, named: dict, loss_mask: Tensor, cu_seqlens: Tensor | None) -> None:
+def check_tokens(token_logprobs: Tensor, named: dict, loss_mask: Tensor, cu_seqlens: Tensor | None) -> None:
+    """Raise unless every named tensor (None: not given) and the mask fit the tokens."""
     check_tensor("token_logprobs", token_logprobs)
     for name, tensor in named.items():
         if tensor is not None:
@@ -196,7 +197,7 @@ def _check_rows(dims: int, what: str) -> None:
         raise ValueError(f"{what} needs sequences: pass padded [B, T] tensors, or packed [N] ones with cu_seqlens")
 
 
-def _check_options(
+def check_options(
     options: SurrogateOptions,
     ratio_level: str,
     aggregation: str,
@@ -205,6 +206,7 @@ def _check_options(
     entropy: Tensor | None,
     entropy_coef: float,
 ) -> None:
+    """Raise unless the options can go together."""
     check_choice("ratio_level", ratio_level, RATIO_LEVELS)
     check_choice("kl_estimator", options.kl_estimator, KL_ESTIMATORS)
     check_choice("aggregation", aggregation, AGGREGATIONS)

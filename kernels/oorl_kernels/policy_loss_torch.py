@@ -137,7 +137,7 @@ def policy_sums_torch(
         entropy = masked(entropy)
         loss = loss - options.entropy_coef * entropy
     if aggregation == "seq_mean_token_mean":
-        loss = loss / _sequence_sizes(trained, cu_seqlens).clamp(min=1)
+        loss = loss / sequence_sizes(trained, cu_seqlens).clamp(min=1)
     metrics = _metrics_torch(trained, advantage, log_ratio, ratio_log, logp, ref, entropy, options)
     return torch.where(trained, loss, 0.0).sum(), metrics
 
@@ -173,7 +173,7 @@ def _metrics_torch(
     )
 
 
-def _sequence_sizes(trained: Tensor, cu_seqlens: Tensor | None) -> Tensor:
+def sequence_sizes(trained: Tensor, cu_seqlens: Tensor | None) -> Tensor:
     """Trained tokens of each token's sequence, broadcastable to the tokens."""
     if cu_seqlens is None:
         return trained.sum(-1, keepdim=True)
@@ -188,7 +188,7 @@ def sequence_counts(trained: Tensor, cu_seqlens: Tensor) -> Tensor:
 
 def _sequence_mean(values: Tensor, trained: Tensor, cu_seqlens: Tensor | None) -> Tensor:
     """Mean over the trained tokens of each token's sequence; `values` are zero elsewhere."""
-    sizes = _sequence_sizes(trained, cu_seqlens).clamp(min=1)
+    sizes = sequence_sizes(trained, cu_seqlens).clamp(min=1)
     if cu_seqlens is None:
         return (values.sum(-1, keepdim=True) / sizes).expand_as(values)
     rows = sequence_ids(values.numel(), cu_seqlens)

@@ -98,7 +98,7 @@ class Policy(nn.Module):
             softcap=self.head.softcap,
             entropy="value" if with_entropy else "none",
         )
-        # A plain tuple of whole tensors: FSDP hooks its backward onto what it finds there, and a view may lose the hook.
+        # A plain tuple of no views: FSDP hooks its backward onto the tensors it finds there.
         return scored.logprobs.clone(), scored.entropy.clone() if with_entropy else None
 
     @torch.no_grad()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from oorl_kernels import group_advantages, loss_normalizer, policy_loss, reinforce_pp_advantages
-from oorl_kernels.policy_loss_torch import kl_estimate
+from oorl_kernels.policy_loss import kl_estimate
 from torch import Tensor
 
 from oorl.config import Config, ObjectiveConfig
