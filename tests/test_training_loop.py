@@ -175,7 +175,7 @@ def test_killed_again_and_again_it_ends_with_the_same_weights(data: list[str], t
         child = os.fork()
         if child == 0:
             try:
-                run_with(cut, pool, resume=(tmp_path / "cut" / "config.toml").exists())
+                run_with(cut, pool, resume=True)
                 os._exit(0)
             finally:
                 os._exit(1)
@@ -224,6 +224,13 @@ def test_held_out_problems_are_evaluated(data: list[str], tmp_path: Path) -> Non
 
 
 # What a person can get wrong
+
+
+def test_a_run_that_failed_before_its_first_step_leaves_its_directory_free(data: list[str], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere"):
+        set_up(configured(data, tmp_path / "run", f"data.problems={tmp_path / 'nowhere'}"), WORLD, resume=False)
+    run_with(configured(data, tmp_path / "run", "training.steps=1"), tiny.FakePool())
+    assert "nowhere" not in (tmp_path / "run" / "config.toml").read_text()
 
 
 def test_a_second_run_in_the_same_directory_needs_resume(data: list[str], tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ def _count_verdicts(outcomes: Sequence[Outcome]) -> dict[str, int]:
 
 
 def _train(root: Path, config: Config) -> dict:
-    train(config, resume=(root / "run" / "config.toml").exists())
+    train(config, resume=True)  # from the start when nothing has begun
     shutil.copyfile(root / "run" / "metrics.jsonl", root / "metrics.jsonl")
     shutil.copytree(root / "run" / "model", root / "model", dirs_exist_ok=True)
     return {}

@@ -124,14 +124,18 @@ def derived_seed(*parts: int | str) -> int:
 
 
 def _claim(out_dir: Path, config: Config, world: World, resume: bool) -> None:
-    """Make the run directory this run's own, without harming another run's."""
+    """Make the run directory this run's own, without harming another run's.
+
+    A run that failed before its first step (a mistyped path, say) left nothing to harm: its directory is free.
+    """
     fault: UserError | None = None
     if world.is_main:
         try:
             saved = out_dir / "config.toml"
-            if saved.exists() and resume:
+            begun = (out_dir / "metrics.jsonl").exists() or (out_dir / "checkpoints").exists()
+            if begun and resume:
                 check_same_run(saved, config)
-            elif saved.exists():
+            elif begun:
                 raise UserError(
                     f"{out_dir}: already holds a run; add --resume to continue it, or choose another --out directory"
                 )
