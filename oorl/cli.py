@@ -41,8 +41,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as err:
         if args.debug:
             raise
-        print(f"oorl {args.command}: {err}", file=sys.stderr)
-        return 2 if isinstance(err, UsageError) else 1
+        return _explain(args.command, err, 2 if isinstance(err, UsageError) else 1)
+    except ModuleNotFoundError as err:
+        if args.debug or (err.name or "").startswith("oorl"):
+            raise
+        extra = 'install what it needs with: pip install "oorl-kernels[eval]"'
+        return _explain(args.command, f"the Python package {err.name} is missing; {extra}", 1)
+
+
+def _explain(command: str, reason: object, status: int) -> int:
+    print(f"oorl {command}: {reason}", file=sys.stderr)
+    return status
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
