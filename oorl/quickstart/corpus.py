@@ -33,7 +33,7 @@ from oorl.programs import (
 from oorl.quickstart.settings import PAIRS, QuickstartSettings
 
 # Short enough for a model of a million parameters; two thirds have a construct that languages disagree on.
-SHORT = replace(TINY, nodes=(5, 18), divergent=(0, 2))
+SHORT = replace(TINY, nodes=(4, 13), divergent=(0, 2))
 DRAWN_AT_ONCE = 768
 CPP_EVERY = 4  # one program in so many uses C++'s division and modulo, and is a source in C++; the others use Python's
 

@@ -32,7 +32,7 @@ class QuickstartSettings:
     vocab_size: int = 1024
     hidden_size: int = 128
     num_layers: int = 4
-    warmup_steps: int = 700
+    warmup_steps: int = 850
     warmup_batch: int = 32  # translation pairs a step
     warmup_ir_batch: int = 2  # C -> IR pairs a step
     warmup_lr: float = 2e-3
