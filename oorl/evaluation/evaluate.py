@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -92,3 +93,8 @@ def by_pair(outcomes: Sequence[Outcome], k: int = 1) -> dict[str, Interval]:
         if rate is not None:
             pairs.setdefault(outcome.pair, []).append(rate)
     return {pair: bootstrap_mean(rates) for pair, rates in sorted(pairs.items())}
+
+
+def count_verdicts(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """How many samples got each verdict, by name."""
+    return dict(sorted(Counter(result.verdict.name for outcome in outcomes for result in outcome.results).items()))

@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from oorl.evaluation.evaluate import Outcome, by_pair, pass_rates
+from oorl.evaluation.evaluate import Outcome, by_pair, count_verdicts, pass_rates
 from oorl.evaluation.statistics import bootstrap_mean
 
 
 def summarize(outcomes: Sequence[Outcome], ks: Sequence[int]) -> dict:
     """pass@k overall and by pair, each with its 95% bootstrap interval, and the count of every verdict."""
-    verdicts: dict[str, int] = {}
-    for outcome in outcomes:
-        for result in outcome.results:
-            verdicts[result.verdict.name] = verdicts.get(result.verdict.name, 0) + 1
     return {
         "num_problems": len(outcomes),
         "num_unjudged": sum(outcome.pass_at(1) is None for outcome in outcomes),
         "pass_at_k": {str(k): bootstrap_mean(pass_rates(outcomes, k))._asdict() for k in ks},
         "per_pair": {str(k): {pair: interval._asdict() for pair, interval in by_pair(outcomes, k).items()} for k in ks},
-        "verdicts": dict(sorted(verdicts.items())),
+        "verdicts": count_verdicts(outcomes),
     }
 
 

@@ -15,7 +15,7 @@ from oorl.config import Config, load_config
 from oorl.data.ir_groups import IRGroup, read_ir_groups, write_ir_groups
 from oorl.data.jsonl import read_jsonl
 from oorl.data.problems import read_problems, write_problems
-from oorl.evaluation.evaluate import Outcome, evaluate
+from oorl.evaluation.evaluate import count_verdicts, evaluate
 from oorl.evaluation.ranking import score_groups
 from oorl.policy.generation import Sampling
 from oorl.policy.model import Policy, build_tiny_qwen3, load_policy, load_tokenizer
@@ -162,18 +162,10 @@ def _evaluate(root: Path, model: str, settings: QuickstartSettings, seed: int) -
     return {
         "pairs": [outcome.pair for outcome in outcomes["greedy"]],
         **{name: [outcome.pass_at(1) for outcome in found] for name, found in outcomes.items()},
-        "verdicts": _count_verdicts(outcomes["sampled"]),
+        "verdicts": count_verdicts(outcomes["sampled"]),
         "ranked_right": [score.share_ranked_right for score in scores],
         "winner_sums": [score.winner_sums for score in scores],
     }
-
-
-def _count_verdicts(outcomes: Sequence[Outcome]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for outcome in outcomes:
-        for result in outcome.results:
-            counts[result.verdict.name] = counts.get(result.verdict.name, 0) + 1
-    return counts
 
 
 def _train(root: Path, config: Config) -> dict:
