@@ -17,9 +17,10 @@ from transformers import AutoModelForCausalLM, GPT2Config
 from oorl.config import Config, override
 from oorl.data.order import share
 from oorl.policy.model import Policy, shard
+from oorl.policy.preference import preference_group
 from oorl.policy.prompts import Prompter
 from oorl.training.checkpoint import Progress
-from oorl.training.gepo import preference_group, with_reference
+from oorl.training.gepo import with_reference
 from oorl.training.loop import learn
 from oorl.training.mesh import World, join_world
 from oorl.training.metrics import StepMetrics

@@ -49,7 +49,7 @@ def test_heat_map_is_a_picture(tmp_path):
 
 
 def test_ranking_counts_pairs_and_half_ties():
-    scores = GroupScores((0.0, 0.0), (-1.0, -2.0), (-2.0, -3.0, -0.5))
+    scores = GroupScores((-1.0, -2.0), (-2.0, -3.0, -0.5))
     # winner -1 beats -2 and -3; winner -2 ties with -2 and beats -3
     assert scores.share_ranked_right == pytest.approx((2 + 1.5) / 6)
 
@@ -59,7 +59,7 @@ def test_group_scores_are_the_models_own_log_probs(tmp_path):
     model, prompter, groups = tiny_model(), Prompter(tokenizer), tiny_groups(3)
     scores = score_groups(Policy(model), prompter, groups, Budget(row_tokens=256, batch_tokens=1024))
     for group, score in zip(groups, scores, strict=True):
-        for side, means in (("winners", score.winner_means), ("losers", score.loser_means)):
+        for side, means in (("winners", score.winners), ("losers", score.losers)):
             for member, mean in zip(getattr(group, side), means, strict=True):
                 prompt, response = prompter.ir(group), prompter.response(member["ir"], "llvm")
                 ids = torch.tensor([prompt + response])

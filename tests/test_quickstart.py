@@ -105,13 +105,17 @@ def test_report_pairs_problems_and_leaves_out_the_unjudged():
         "sampled": [0.0, 0.5, None, 1.0],
         "greedy": [0.0, 1.0, 1.0, 1.0],
         "verdicts": {},
-        "ranked_right": [0.5, 0.25],
-        "winner_sums": [[-1.0, -2.0], [-3.0, -3.0]],
+        "ir_scores": [
+            {"winners": [-1.0, -2.0], "losers": [-1.5]},
+            {"winners": [-3.0, -3.0], "losers": [-1.0, -3.0]},
+        ],
     }
     after = before | {
         "sampled": [0.5, 0.5, 1.0, 1.0],
-        "ranked_right": [1.0, 0.25],
-        "winner_sums": [[-1.0, -1.0], [-2.0, -2.0]],
+        "ir_scores": [
+            {"winners": [-1.0, -1.0], "losers": [-1.5]},
+            {"winners": [-2.0, -2.0], "losers": [-1.0, -2.0]},
+        ],
     }
     report = make_report(
         7, "oorl", FULL, Config(), {}, {"parameters": 1, "losses": [2.0, 1.0]}, before, after, [], {"data": 1.0}

@@ -13,18 +13,10 @@ import torch
 from oorl.config import Config, override
 from oorl.policy.model import Policy
 from oorl.policy.packing import pack
+from oorl.policy.preference import PreferenceGroup, member_trees, preference_group, score_members
 from oorl.policy.prompts import Prompter
 from oorl.policy.scoring import Budget
-from oorl.training.gepo import (
-    PreferenceGroup,
-    backward_gepo_loss,
-    group_loss,
-    member_trees,
-    preference_group,
-    reference_key,
-    score_members,
-    with_reference,
-)
+from oorl.training.gepo import backward_gepo_loss, group_loss, reference_key, with_reference
 from oorl.training.mesh import World
 from oorl.training.metrics import StepMetrics
 
@@ -125,7 +117,7 @@ def test_reference_scores_are_cached_by_key(tmp_path: Path) -> None:
     policy, other = Policy(tiny.tiny_model(0)), Policy(tiny.tiny_model(1))
     cache = tmp_path / "ref_scores.jsonl"
     first = with_reference(policy, groups, records, config, world, "key", cache)
-    expected = score_members(policy, groups, Budget(), world, length_normalize=False)
+    expected = score_members(policy, Budget().pack(member_trees(groups)), length_normalize=False)
     assert [score for group in first for score in group.ref_scores] == pytest.approx(expected.tolist(), abs=1e-4)
     assert with_reference(other, groups, records, config, world, "key", cache) == first  # from the file
     assert with_reference(other, groups, records, config, world, "new key", cache) != first

@@ -7,12 +7,14 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 
 import torch
 import transformers
 
 import oorl
 from oorl.config import Config
+from oorl.evaluation.ranking import GroupScores
 from oorl.evaluation.statistics import bootstrap_mean
 from oorl.quickstart.settings import QuickstartSettings
 
@@ -111,19 +113,16 @@ def _per_pair(pairs: Sequence[str], sampled: dict, greedy: dict) -> dict[str, di
 
 
 def _ranking(before: dict, after: dict) -> dict:
-    gains = [new - old for old, new in zip(before["ranked_right"], after["ranked_right"], strict=True)]
-    difference = bootstrap_mean(gains)
-    variances = []
-    for old, new in zip(before["winner_sums"], after["winner_sums"], strict=True):
-        ratios = [b - a for a, b in zip(old, new, strict=True)]
-        mean = sum(ratios) / len(ratios)
-        variances.append(sum((ratio - mean) ** 2 for ratio in ratios) / len(ratios))
+    old, new = ([GroupScores(**scores) for scores in stage["ir_scores"]] for stage in (before, after))
+    right = [[scores.share_ranked_right for scores in found] for found in (old, new)]
+    difference = bootstrap_mean([b - a for a, b in zip(*right, strict=True)])
+    variances = [scores.winner_variance(reference) for reference, scores in zip(old, new, strict=True)]
     return {
-        "n_groups": len(gains),
-        "before": sum(before["ranked_right"]) / len(gains),
-        "after": sum(after["ranked_right"]) / len(gains),
+        "n_groups": len(old),
+        "before": fmean(right[0]),
+        "after": fmean(right[1]),
         "ci95_difference": [difference.low, difference.high],
-        "winner_variance_mean": sum(variances) / len(variances),
+        "winner_variance_mean": fmean(variances),
         "winner_variance_max": max(variances),
     }
 

@@ -163,8 +163,7 @@ def _evaluate(root: Path, model: str, settings: QuickstartSettings, seed: int) -
         "pairs": [outcome.pair for outcome in outcomes["greedy"]],
         **{name: [outcome.pass_at(1) for outcome in found] for name, found in outcomes.items()},
         "verdicts": count_verdicts(outcomes["sampled"]),
-        "ranked_right": [score.share_ranked_right for score in scores],
-        "winner_sums": [score.winner_sums for score in scores],
+        "ir_scores": [asdict(score) for score in scores],
     }
 
 

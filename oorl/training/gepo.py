@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,54 +23,12 @@ from oorl.config import Config
 from oorl.data.ir_groups import IRGroup
 from oorl.data.jsonl import read_jsonl, write_jsonl
 from oorl.policy.model import Policy
-from oorl.policy.packing import PackedBatch, Tree
-from oorl.policy.prompts import IR_TAG, Prompter
-from oorl.policy.scoring import Budget, score_responses
+from oorl.policy.packing import PackedBatch
+from oorl.policy.preference import PreferenceGroup, member_trees, score_members
+from oorl.policy.prompts import Prompter
+from oorl.policy.scoring import Budget
 from oorl.training.mesh import World
 from oorl.training.metrics import StepMetrics
-
-
-@dataclass(frozen=True)
-class PreferenceGroup:
-    """An IR group in token ids, winners first; ``ref_scores`` are its members' under the reference, once known."""
-
-    group_id: str
-    prompt: tuple[int, ...]
-    members: tuple[tuple[int, ...], ...]
-    num_winners: int
-    ref_scores: tuple[float, ...] = ()
-
-    @property
-    def digest(self) -> str:
-        """sha256 of the token ids: what a cached score belongs to, whatever the group is called."""
-        return hashlib.sha256(repr((self.prompt, self.members)).encode()).hexdigest()
-
-
-def preference_group(group: IRGroup, prompter: Prompter) -> PreferenceGroup:
-    """Tokenize a group: the source as the prompt, every IR as an answer."""
-    members = tuple(prompter.response(member["ir"], IR_TAG) for member in (*group.winners, *group.losers))
-    return PreferenceGroup(group.group_id, prompter.ir(group), members, len(group.winners))
-
-
-def member_trees(groups: Sequence[PreferenceGroup]) -> list[Tree]:
-    """One tree a group; members are numbered through all groups."""
-    trees, first = [], 0
-    for group in groups:
-        trees.append(Tree(group.prompt, group.members, tuple(range(first, first + len(group.members)))))
-        first += len(group.members)
-    return trees
-
-
-def score_members(
-    policy: Policy, groups: Sequence[PreferenceGroup], budget: Budget, world: World, *, length_normalize: bool
-) -> Tensor:
-    """Log-prob of every member, summed (or averaged) over its tokens, without gradient: [K] float64."""
-    batches = _packed(groups, budget, world)
-    logprobs, _ = score_responses(policy, batches)
-    scores = torch.zeros(sum(len(group.members) for group in groups), dtype=torch.float64)
-    for index, values in logprobs.items():
-        scores[index] = values.double().mean() if length_normalize else values.double().sum()
-    return scores
 
 
 def group_loss(scores: Tensor, groups: Sequence[PreferenceGroup], config: Config, normalizer: float) -> GepoLoss:
@@ -96,7 +54,8 @@ def backward_gepo_loss(
     budget = Budget(config.training.row_tokens, config.training.micro_batch_tokens)
     normalize = config.gepo.length_normalize
     normalizer = max(world.sum([len(groups)])[0], 1.0)
-    scores = score_members(policy, groups, budget, world, length_normalize=normalize).requires_grad_()
+    batches = _packed(groups, budget, world)
+    scores = score_members(policy, batches, length_normalize=normalize).requires_grad_()
     if groups:
         result = group_loss(scores, groups, config, normalizer)
         result.loss.backward()
@@ -105,7 +64,7 @@ def backward_gepo_loss(
         metrics.mean("gepo/winner_variance", result.winner_variance.sum(), len(groups))
         metrics.mean("gepo/pair_accuracy", result.pair_accuracy.sum(), len(groups))
     weight = config.objective.w_gepo * world.size
-    for batch in _packed(groups, budget, world):
+    for batch in batches:
         logprobs, _ = policy.score(batch)
         if not batch.indices:
             (logprobs.sum() * 0.0).backward()
@@ -141,7 +100,8 @@ def with_reference(
     if missing:
         mine = missing[world.rank :: world.size]
         budget = Budget(config.training.row_tokens, config.training.micro_batch_tokens)
-        scores = score_members(policy, mine, budget, world, length_normalize=config.gepo.length_normalize)
+        batches = _packed(mine, budget, world)
+        scores = score_members(policy, batches, length_normalize=config.gepo.length_normalize)
         parts = scores.split([len(group.members) for group in mine]) if mine else ()
         local = {group.digest: tuple(part.tolist()) for group, part in zip(mine, parts, strict=True)}
         for scored in world.gather(local):

@@ -18,10 +18,11 @@ from torch import Tensor
 from oorl.config import Config
 from oorl.data.order import share, take
 from oorl.policy.generation import Sampling, generate
+from oorl.policy.preference import PreferenceGroup
 from oorl.policy.scoring import Budget
 from oorl.reward import Job, RewardPool
 from oorl.training.checkpoint import export, save_checkpoint
-from oorl.training.gepo import PreferenceGroup, backward_gepo_loss
+from oorl.training.gepo import backward_gepo_loss
 from oorl.training.mesh import join_world
 from oorl.training.metrics import MetricsLog, StepMetrics
 from oorl.training.objective import backward_policy_loss, make_experience, mini_batches, score_rollout

@@ -18,11 +18,12 @@ from oorl.data.ir_groups import read_ir_groups
 from oorl.data.problems import Problem, read_problems
 from oorl.errors import UsageError, UserError
 from oorl.policy.model import Policy, load_policy, load_tokenizer, shard
+from oorl.policy.preference import PreferenceGroup, preference_group
 from oorl.policy.prompts import Prompter
 from oorl.reward import PoolConfig, RewardPool
 from oorl.reward.languages import missing_toolchain
 from oorl.training.checkpoint import Progress, check_same_run, latest_checkpoint, load_checkpoint, resolved
-from oorl.training.gepo import PreferenceGroup, preference_group, reference_key, with_reference
+from oorl.training.gepo import reference_key, with_reference
 from oorl.training.mesh import World
 from oorl.training.optimizer import build_optimizer
 from oorl.training.rollout import Task
