@@ -125,13 +125,17 @@ def _(hidden_states, lm_head_weight, target_ids, bias, inv_temperature, old_logp
 def _setup_context(ctx, inputs, output) -> None:
     ctx.need = inputs[-3:]
     ctx.num_inputs = len(inputs)
+    ctx.set_materialize_grads(False)  # else zeros of the head's size are made for an output nobody differentiates
+    ctx.mark_non_differentiable(*output[1:])
     ctx.save_for_backward(*output[3:])
 
 
 def _scale_gradients(ctx, d_loss, *_unused):
-    """The gradients exist: scale them, without asking the device what the scale is."""
+    """The gradients exist: scale them, without asking an accelerator what the scale is."""
+    as_they_are = d_loss.device.type == "cpu" and not torch.compiler.is_compiling() and d_loss.item() == 1.0
     d_hidden, d_weight, d_bias = (
-        d * d_loss.to(d.dtype) if needed else None for d, needed in zip(ctx.saved_tensors, ctx.need, strict=True)
+        (d if as_they_are else d * d_loss.to(d.dtype)) if needed else None
+        for d, needed in zip(ctx.saved_tensors, ctx.need, strict=True)
     )
     return d_hidden, d_weight, None, d_bias, *[None] * (ctx.num_inputs - 4)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from oorl.programs import nodes as n
 from oorl.programs.transliterate import Style, divergence_of
 
@@ -17,7 +19,7 @@ def is_positive_literal(node: n.Expr) -> bool:
     return isinstance(node, n.Literal) and node.value > 0
 
 
-class Renderer:
+class Renderer(ABC):
     """Spells one program in one language; subclasses give the language's words."""
 
     language = ""
@@ -97,17 +99,17 @@ class Renderer:
     def name(self, name: str) -> str:
         return name
 
-    def literal(self, value: int | float | bool | str, kind: n.Type) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def literal(self, value: int | float | bool | str, kind: n.Type) -> str: ...
 
-    def open_function(self, function: n.Function) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def open_function(self, function: n.Function) -> None: ...
 
-    def close_function(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def close_function(self) -> None: ...
 
-    def statement(self, node: n.Stmt, depth: int) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def statement(self, node: n.Stmt, depth: int) -> None: ...
 
 
 def double_quoted(text: str, escape: str = '\\"') -> str:

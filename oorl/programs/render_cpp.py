@@ -33,8 +33,8 @@ class CppRenderer(CurlyRenderer):
     def new_list(self, kind: n.Type) -> str:
         return ""
 
-    def append(self, name: str, value: str) -> str:
-        return f"{name}.push_back({value});"
+    def append(self, name: str, value: n.Expr) -> str:
+        return f"{name}.push_back({self.expr(value)});"
 
     def for_each(self, var: str, items: n.Var) -> str:
         return f"for ({self.typed(items.type.element)} {var} : {items.name}) {{"

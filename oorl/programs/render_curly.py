@@ -21,20 +21,11 @@ _LOGIC = {"and": ("&&", AND), "or": ("||", OR)}
 
 
 class CurlyRenderer(Renderer):
-    """C, C++, Java, JavaScript and PHP, as far as they agree."""
+    """C, C++, Java, JavaScript and PHP, as far as they agree.
 
-    def typed(self, kind: n.Type) -> str:
-        """The word before a new local's name."""
-        raise NotImplementedError
-
-    def new_list(self, kind: n.Type) -> str:
-        raise NotImplementedError
-
-    def append(self, name: str, value: str) -> str:
-        raise NotImplementedError
-
-    def for_each(self, var: str, items: n.Var) -> str:
-        raise NotImplementedError
+    A subclass adds the words its language has: ``typed(kind)`` before a new local's name; for lists of its own
+    ``new_list(kind)``, ``append(name, value)`` and the opening line ``for_each(var, items)``.
+    """
 
     def result(self, value: n.Expr) -> str:
         return self.expr(value)
@@ -49,7 +40,7 @@ class CurlyRenderer(Renderer):
             case n.Assign(name, op, value):
                 self.emit(depth, f"{self.name(name)} {op}= {self.expr(value)};")
             case n.Append(name, value):
-                self.emit(depth, self.append(self.name(name), self.expr(value)))
+                self.emit(depth, self.append(self.name(name), value))
             case n.If(test, then, otherwise):
                 self.emit(depth, f"if ({self.expr(test)}) {{")
                 self.block(then, depth + 1)

@@ -31,10 +31,8 @@ class JavaRenderer(CurlyRenderer):
     def new_list(self, kind: n.Type) -> str:
         return "new java.util.ArrayList<>()"
 
-    def statement(self, node: n.Stmt, depth: int) -> None:
-        if isinstance(node, n.Append):
-            return self.emit(depth, f"{node.name}.add({self._boxable(node.value)});")
-        super().statement(node, depth)
+    def append(self, name: str, value: n.Expr) -> str:
+        return f"{name}.add({self._boxable(value)});"
 
     def _boxable(self, value: n.Expr) -> str:
         """An element for a list: an expression of Java's int, a length or a literal, does not box to Long by itself."""

@@ -24,8 +24,8 @@ class JavascriptRenderer(CurlyRenderer):
     def new_list(self, kind: n.Type) -> str:
         return "[]"
 
-    def append(self, name: str, value: str) -> str:
-        return f"{name}.push({value});"
+    def append(self, name: str, value: n.Expr) -> str:
+        return f"{name}.push({self.expr(value)});"
 
     def for_each(self, var: str, items: n.Var) -> str:
         return f"for (const {var} of {items.name}) {{"

@@ -27,8 +27,8 @@ class PhpRenderer(CurlyRenderer):
     def new_list(self, kind: n.Type) -> str:
         return "[]"
 
-    def append(self, name: str, value: str) -> str:
-        return f"{name}[] = {value};"
+    def append(self, name: str, value: n.Expr) -> str:
+        return f"{name}[] = {self.expr(value)};"
 
     def for_each(self, var: str, items: n.Var) -> str:
         return f"foreach (${items.name} as ${var}) {{"
