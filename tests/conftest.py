@@ -24,3 +24,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if "gpu" in item.keywords:
                 item.add_marker(skip)
+
+
+@pytest.fixture(scope="module")
+def pool():
+    """A reward pool of two slots, for the tests of one file."""
+    from oorl.reward import PoolConfig, RewardPool
+
+    with RewardPool(PoolConfig(slots=2)) as started:
+        yield started
