@@ -81,7 +81,7 @@ def save_checkpoint(
             (partial / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
             (partial / "config.toml").write_text(resolved(config), encoding="utf-8")
     except (OSError, RuntimeError, dcp.CheckpointException) as err:  # torch wraps a full disk in either
-        fault = _first_line(err)
+        fault = f"{_first_line(err)}, with {shutil.disk_usage(root).free >> 20} MiB free there"
     faults = [text for text in world.gather(fault) if text]
     if world.is_main:
         if faults:
