@@ -16,6 +16,8 @@ if not torch.cuda.is_available():
 import pytest  # noqa: E402
 
 torch.set_num_threads(1)  # tests run beside the compilers and the reward pool
+# Memory nobody has written yet holds NaN, so that a result which reads it is seen to be wrong.
+torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -161,10 +161,11 @@ def test_leading_shapes_strides_and_integer_kinds():
     assert_rounding("dW", lm_head_weight.grad, torch.autograd.grad(want.logprobs.sum(), case.lm_head_weight)[0], 12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("target_ids", [torch.full((3,), IGNORED), torch.empty(0, dtype=torch.long)])
-def test_nothing_to_score(target_ids):
-    hidden_states = torch.ones(target_ids.numel(), 4, requires_grad=True)
-    lm_head_weight, bias = torch.ones(7, 4, requires_grad=True), torch.ones(7, requires_grad=True)
+def test_nothing_to_score(target_ids, dtype):
+    hidden_states = torch.ones(target_ids.numel(), 4, dtype=dtype, requires_grad=True)
+    lm_head_weight, bias = (torch.ones(*shape, dtype=dtype, requires_grad=True) for shape in ((7, 4), (7,)))
     got = linear_token_logprobs(hidden_states, lm_head_weight, target_ids, bias=bias, entropy="grad")
     (got.logprobs.sum() + got.entropy.sum()).backward()
     assert all((result == 0).all() and result.shape == target_ids.shape for result in got)

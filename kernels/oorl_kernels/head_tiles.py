@@ -254,10 +254,10 @@ class HeadGradients:
         """`by_slab`: all rows of a slab of columns come together, so that a slab of dW may be rounded at its end."""
         self.dtype = compute_dtype(x.dtype)
         self.tensors = (x, weight, bias)
-        make = torch.empty if x.shape[0] > 0 else torch.zeros  # without rows no product will write
-        self.d_x = make(x.shape, dtype=self.dtype, device=x.device) if need[0] else None
+        self.make = torch.empty if x.shape[0] > 0 else torch.zeros  # without rows no product will write
+        self.d_x = self.make(x.shape, dtype=self.dtype, device=x.device) if need[0] else None
         dw_dtype = weight.dtype if by_slab else self.dtype
-        self.d_weight = make(weight.shape, dtype=dw_dtype, device=x.device) if need[1] else None
+        self.d_weight = self.make(weight.shape, dtype=dw_dtype, device=x.device) if need[1] else None
         self.d_bias = torch.zeros(weight.shape[0], dtype=self.dtype, device=x.device) if need[2] else None
 
     def open_slab(self, v0: int, v1: int) -> None:
@@ -265,7 +265,7 @@ class HeadGradients:
         self.v0, self.v1 = v0, v1
         if self.d_weight is not None:
             view = self.d_weight[v0:v1]
-            self.dw_slab = view if view.dtype == self.dtype else torch.empty_like(view, dtype=self.dtype)
+            self.dw_slab = view if view.dtype == self.dtype else self.make(view.shape, dtype=self.dtype, device=view.device)
 
     def add(self, tile: Tensor, slab: Tensor, operand: Tensor, n0: int, n1: int, gain: Tensor | None = None) -> None:
         """Take rows n0..n1 into account; their gain, if given, is in `operand` already and left out of dX."""
