@@ -27,10 +27,11 @@ from . import chunked
 from .dispatch import choose_backend
 from .fused_sweep import MIN_CHUNK_ROWS_ACCELERATOR, MIN_CHUNK_ROWS_CPU, TokenTerms, rows_that_fit, sweep
 from .head_inputs import HeadInputs, HeadOptions, RowResults, head_inputs, take
+from .head_rows import check_finite, check_ids, place, selected
 from .head_tiles import HeadGradients, compute_dtype
 from .policy_loss import PolicyLoss, check_options, check_tokens, loss_normalizer, per_token_advantages, policy_loss
 from .policy_loss_torch import SurrogateOptions, sequence_sizes
-from .token_logprobs import check_finite, check_ids, linear_token_logprobs, place, selected
+from .token_logprobs import linear_token_logprobs
 
 
 @torch.library.custom_op("oorl_kernels::linear_policy_sweep", mutates_args=())

@@ -21,9 +21,12 @@ from torch import Tensor
 from . import chunked
 from .dispatch import choose_backend
 from .head_inputs import HeadOptions, RowResults, head_inputs, take
+from .head_rows import check_finite, check_ids, place, selected
 from .head_tiles import compute_dtype
+from .sparse import DEFAULT_TAU, Sparsity, sparse_token_logprobs
 
 ENTROPY_MODES = ("none", "value", "grad")
+BACKWARD_MODES = ("exact", "sparse")
 
 
 class TokenLogprobs(NamedTuple):
@@ -34,6 +37,15 @@ class TokenLogprobs(NamedTuple):
     lse: Tensor  # log-sum-exp of z; carries no gradient
 
 
+class SparseTokenLogprobs(NamedTuple):
+    """`TokenLogprobs` with backward="sparse", and what that backward will do."""
+
+    logprobs: Tensor
+    entropy: Tensor | None
+    lse: Tensor
+    sparsity: Sparsity
+
+
 def _implementation(backend: str):
     """The module whose `forward` and `backward` work on rows that all count."""
     if backend == "triton":
@@ -41,44 +53,6 @@ def _implementation(backend: str):
 
         return token_logprobs_triton
     return chunked
-
-
-def place(values: Tensor, rows: Tensor | None, num_rows: int) -> Tensor:
-    """Rows back in their places among `num_rows`, zeros elsewhere."""
-    if rows is None:
-        return values
-    return values.new_zeros((num_rows, *values.shape[1:])).index_copy_(0, rows, values)
-
-
-def selected(keep: Tensor) -> Tensor | None:
-    """Indices of the rows to keep, or None for all of them (the one host read on an accelerator)."""
-    rows = keep.nonzero()[:, 0]
-    return None if rows.numel() == keep.numel() else rows
-
-
-def check_ids(target_ids: Tensor, counts: Tensor, vocab: int) -> None:
-    """IndexError for the first id, among those that count, outside the vocabulary."""
-    bad = counts & ((target_ids < 0) | (target_ids >= vocab))
-    if bad.any():
-        position = int(bad.nonzero()[0, 0])
-        raise IndexError(
-            f"target_ids at flat position {position} is {int(target_ids[position])}, outside the vocabulary "
-            f"0..{vocab - 1} and not ignore_index"
-        )
-
-
-def check_finite(results: RowResults, x: Tensor, rows: Tensor | None) -> None:
-    """The log-sum-exp is finite unless an input was not: N values to look at instead of N x H."""
-    bad = ~(results.row_max + results.log_sum).isfinite()
-    if bad.any():
-        row = int(bad.nonzero()[0, 0])
-        position = row if rows is None else int(rows[row])
-        if x[row].isfinite().all():
-            raise ValueError(
-                f"the logits of flat position {position} are not finite though its hidden state is: look at "
-                "lm_head_weight, bias and temperature"
-            )
-        raise ValueError(f"hidden_states at flat position {position} is not finite (NaN or infinity)")
 
 
 @torch.library.custom_op("oorl_kernels::token_logprobs", mutates_args=())
@@ -229,10 +203,13 @@ def linear_token_logprobs(
     softcap: float | None = None,
     ignore_index: int = -100,
     entropy: Literal["none", "value", "grad"] = "none",
+    backward: Literal["exact", "sparse"] = "exact",
+    sparse_tau: float = DEFAULT_TAU,
+    sparse_seed: int | Tensor | None = None,
     backend: str = "auto",
     workspace_mb: int = 256,
     check_values: bool = False,
-) -> TokenLogprobs:
+) -> TokenLogprobs | SparseTokenLogprobs:
     """Log-probability of each target token, from hidden states and the LM head; the logits are never stored.
 
     z = softcap(logit_scale * (hidden_states @ lm_head_weight.T + bias)) / temperature, softcap(u) = c tanh(u / c);
@@ -249,6 +226,12 @@ def linear_token_logprobs(
         softcap: positive bound of the logits before the temperature; None: no bound.
         ignore_index: positions with this id give 0, carry no gradient and cost no product: prompt, padding, masks.
         entropy: "none"; "value": returned without gradient; "grad": returned with its gradient.
+        backward: "exact"; or "sparse": unbiased, from the few softmax entries that stochastic rounding keeps, at about
+            the cost of the forward alone where distributions are peaked, as a trained policy's are
+            (docs/sparse-backward.md). Needs the full vocabulary on this rank. First order only, as "exact" is.
+        sparse_tau: entries with p >= sparse_tau are kept exactly, others with probability p / sparse_tau at the value
+            sparse_tau: smaller is more accurate and slower. A row that would keep over 512 entries is done exactly.
+        sparse_seed: an int or a 0-d integer tensor that decides the rounding; None: drawn from torch's CPU generator.
         backend: "auto", "triton" (NVIDIA, compute capability 8.0 or newer, or Triton's interpreter) or "torch".
         workspace_mb: bound on the logits, or their gradients, that exist at a time.
         check_values: also on an accelerator, where it costs a synchronisation, raise for ids and values out of range.
@@ -256,7 +239,8 @@ def linear_token_logprobs(
     Returns:
         TokenLogprobs(logprobs, entropy, lse) of target_ids' shape, float32 (float64 for float64 inputs). `logprobs`
         carries the gradient to hidden_states, lm_head_weight and bias, each computed only if it requires one; `entropy`
-        does with "grad"; `lse`, the log-sum-exp of z, never does. Second derivatives are not defined.
+        does with "grad"; `lse`, the log-sum-exp of z, never does. Second derivatives are not defined. With
+        backward="sparse" SparseTokenLogprobs, whose fourth field `sparsity` counts entries and estimates the noise.
 
     Raises:
         ValueError: shapes, devices or options that do not fit; on the CPU (or with check_values) non-finite logits.
@@ -276,25 +260,34 @@ def linear_token_logprobs(
     head = head_inputs(hidden_states, lm_head_weight, target_ids, bias, temperature, logit_scale, softcap, workspace_mb)
     if entropy not in ENTROPY_MODES:
         raise ValueError(f"entropy is {entropy!r}; it must be one of {', '.join(ENTROPY_MODES)}")
+    if backward not in BACKWARD_MODES:
+        raise ValueError(f"backward is {backward!r}; it must be one of {', '.join(BACKWARD_MODES)}")
     chosen = choose_backend(backend, head.hidden_states.device, head.hidden_states.dtype)
-    logprobs, entropies, row_max, log_sum = _token_logprobs_op(
-        head.hidden_states,
-        head.lm_head_weight,
-        head.target_ids,
-        head.bias,
-        head.inv_temperature,
-        head.temperature,
-        head.logit_scale,
-        head.softcap,
-        ignore_index,
-        entropy != "none",
-        entropy == "grad",
-        check_values,
-        chosen,
-        head.workspace_bytes,
-    )
+    if backward == "sparse":
+        logprobs, entropies, lse, sparsity = sparse_token_logprobs(
+            head, ignore_index, entropy, check_values, sparse_tau, sparse_seed
+        )
+    else:
+        logprobs, entropies, row_max, log_sum = _token_logprobs_op(
+            head.hidden_states,
+            head.lm_head_weight,
+            head.target_ids,
+            head.bias,
+            head.inv_temperature,
+            head.temperature,
+            head.logit_scale,
+            head.softcap,
+            ignore_index,
+            entropy != "none",
+            entropy == "grad",
+            check_values,
+            chosen,
+            head.workspace_bytes,
+        )
+        lse = (row_max + log_sum).detach()
     shape = target_ids.shape
     if entropy == "value":
         entropies = entropies.detach()
-    lse = (row_max + log_sum).detach().view(shape)
-    return TokenLogprobs(logprobs.view(shape), None if entropy == "none" else entropies.view(shape), lse)
+    entropies = None if entropy == "none" else entropies.view(shape)
+    results = logprobs.view(shape), entropies, lse.view(shape)
+    return SparseTokenLogprobs(*results, sparsity) if backward == "sparse" else TokenLogprobs(*results)
