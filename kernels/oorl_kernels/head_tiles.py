@@ -265,7 +265,9 @@ class HeadGradients:
         self.v0, self.v1 = v0, v1
         if self.d_weight is not None:
             view = self.d_weight[v0:v1]
-            self.dw_slab = view if view.dtype == self.dtype else self.make(view.shape, dtype=self.dtype, device=view.device)
+            self.dw_slab = (
+                view if view.dtype == self.dtype else self.make(view.shape, dtype=self.dtype, device=view.device)
+            )
 
     def add(self, tile: Tensor, slab: Tensor, operand: Tensor, n0: int, n1: int, gain: Tensor | None = None) -> None:
         """Take rows n0..n1 into account; their gain, if given, is in `operand` already and left out of dX."""

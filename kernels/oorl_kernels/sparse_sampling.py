@@ -58,7 +58,7 @@ class Plan(NamedTuple):
     inspect: Tensor  # [R, B] bool: hot, or hit by a point of the cold line
     hot: Tensor  # [R, B] bool
     start: Tensor  # [R, B] float64: where a cold block begins on its line, in units of tau from the first point
-    dense: Tensor  # [R] bool: too many entries to be worth sampling
+    most: Tensor  # [R] float64: bound on entries from the cold line, and one for the points of every other line
 
 
 def plan_blocks(mass: Tensor, target_ids: Tensor, rows: Tensor, seed: Tensor, tau: float, capacity: int) -> Plan:
@@ -69,7 +69,7 @@ def plan_blocks(mass: Tensor, target_ids: Tensor, rows: Tensor, seed: Tensor, ta
         target_ids: [R]; a target's block is hot, so that the target can be told from the rest.
         rows: [R] int64, the rows' counters.
         tau: the threshold.
-        capacity: a row that would keep more entries is dense, and none of its blocks is inspected.
+        capacity: where `most` alone exceeds it, none of the row's blocks is inspected.
     """
     hot = mass >= tau
     hot.scatter_(1, (target_ids // BLOCK)[:, None], True)
@@ -77,9 +77,9 @@ def plan_blocks(mass: Tensor, target_ids: Tensor, rows: Tensor, seed: Tensor, ta
     line = mass.masked_fill(hot, 0.0).double() / tau
     end = line.cumsum(1).add_(uniform(seed, rows, COLD_LINE)[:, None])
     start = end - line
-    inspect = (end.floor() > start.floor()) | hot
-    dense = line.sum(1) + inspect.sum(1) > capacity
-    return Plan(inspect & ~dense[:, None], hot, start, dense)
+    most = line.sum(1) + 1 + hot.sum(1)
+    inspect = ((end.floor() > start.floor()) | hot) & (most <= capacity)[:, None]
+    return Plan(inspect, hot, start, most)
 
 
 def line_offsets(plan: Plan, row: Tensor, block: Tensor, counters: Tensor, seed: Tensor) -> Tensor:
@@ -88,10 +88,16 @@ def line_offsets(plan: Plan, row: Tensor, block: Tensor, counters: Tensor, seed:
     return torch.where(plan.hot[row, block], uniform(seed, counters, block), start - start.floor())
 
 
-def select(p: Tensor, is_target: Tensor, offset: Tensor, tau: float) -> Tensor:
-    """Which columns of blocks to keep besides the target: p, is_target [P, BLOCK], offset [P] -> bool [P, BLOCK]."""
+def select(p: Tensor, is_target: Tensor, offset: Tensor, tau: float) -> tuple[Tensor, Tensor]:
+    """Which columns of blocks to keep besides the target, and what to expect: p, is_target [P, BLOCK], offset [P].
+
+    Returns:
+        keep: [P, BLOCK] bool.
+        expected: [P] number of large entries plus the tail's mass / tau, whatever the draws.
+    """
     large = (p >= tau) & ~is_target
     start = offset[:, None].to(p.dtype)
-    end = p.masked_fill(large | is_target, 0.0).div_(tau).cumsum_(1).add_(start)
-    points = torch.cat((start, end), 1).floor_()
-    return large | (points[:, 1:] > points[:, :-1])
+    along = p.masked_fill(large | is_target, 0.0).div_(tau).cumsum_(1)
+    expected = large.sum(1) + along[:, -1]
+    points = torch.cat((start, along.add_(start)), 1).floor_()
+    return large | (points[:, 1:] > points[:, :-1]), expected

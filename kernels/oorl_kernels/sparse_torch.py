@@ -126,21 +126,24 @@ def _keep_entries(
     blocks: _Blocks, results: RowResults, target_ids: Tensor, counters: Tensor, seed: Tensor, tau: float,
     kept: KeptEntries,
 ) -> None:  # fmt: skip
-    """Fill the chunk's part of `kept`."""
-    plan = plan_blocks(blocks.mass, target_ids, counters, seed, tau, ENTRY_CAPACITY - 1)
-    row, block = plan.inspect.nonzero(as_tuple=True)
+    """Fill the chunk's part of `kept`.
+
+    Whether a row is dense is decided by a bound that no draw moves: a choice after the draws would bias them.
+    """
+    plan = plan_blocks(blocks.mass, target_ids, counters, seed, tau, ENTRY_CAPACITY)
+    row, block = plan.inspect.nonzero(as_tuple=True)  # [P] each
     p = blocks.probabilities(row, block)
     is_target = torch.arange(BLOCK, device=p.device) == (target_ids[row] - block * BLOCK)[:, None]
-    pair, column = select(p, is_target, line_offsets(plan, row, block, counters[row], seed), tau).nonzero(as_tuple=True)
-    row_of, column_of, p = row[pair], block[pair] * BLOCK + column, p[pair, column]
-    counts = torch.bincount(row_of, minlength=len(target_ids)) + 1  # with the target
-    dense = plan.dense | (counts > ENTRY_CAPACITY)
-    slot = torch.arange(len(row_of), device=p.device) - (counts - 1).cumsum(0)[row_of] + counts[row_of]
-    fits = ~dense[row_of]
-    row_of, slot = row_of[fits], slot[fits]
+    keep, expected = select(p, is_target, line_offsets(plan, row, block, counters[row], seed), tau)
+    most = plan.most.index_add(0, row, expected.double().masked_fill_(~plan.hot[row, block], 0.0)) + 1  # the target
+    dense = most > ENTRY_CAPACITY
+    pair, column = (keep & ~dense[row, None]).nonzero(as_tuple=True)  # [E] each
+    row, column, p = row[pair], block[pair] * BLOCK + column, p[pair, column]
+    counts = torch.bincount(row, minlength=len(target_ids)) + 1
+    slot = torch.arange(len(row), device=p.device) - (counts - 1).cumsum(0)[row] + counts[row]
     kept.columns[:, 0], kept.log_p[:, 0] = target_ids, results.logprobs
-    kept.columns[row_of, slot] = column_of[fits].int()
-    kept.log_p[row_of, slot] = p[fits].log_()
+    kept.columns[row, slot] = column.int()
+    kept.log_p[row, slot] = p.log_()
     kept.counts.copy_(counts.masked_fill(dense, 0))
 
 
