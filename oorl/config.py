@@ -41,6 +41,10 @@ class ModelConfig:
     gradient_checkpointing: bool = setting(
         False, "recompute each layer's activations in the backward: less memory, one more forward"
     )
+    head_backward: str = setting(
+        "exact", "of the head; sparse: unbiased and cheaper where distributions are peaked", choices=("exact", "sparse")
+    )
+    sparse_tau: float = setting(2.0**-12, "threshold of the sparse backward: smaller is less noise", low=1e-9, high=0.5)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import torch
 from oorl.config import Config, override
 from oorl.policy.model import Policy
 from oorl.policy.scoring import Budget
+from oorl.training.loop import record_sparsity
 from oorl.training.mesh import World
 from oorl.training.metrics import StepMetrics
 from oorl.training.objective import Experience, backward_policy_loss, make_experience, mini_batches, score_rollout
@@ -222,3 +223,32 @@ def test_rollout_metrics() -> None:
     assert row["completions/max_length"] == max(lengths) and row["completions/clipped_ratio"] == 0
     assert row["frac_reward_zero_std"] == pytest.approx(1 / 4)  # only the second group is all alike
     assert row["rewards/cpp-python/mean"] == pytest.approx(6 / 11)
+
+
+def test_mean_gradient_of_a_sparse_head_is_the_exact_one() -> None:
+    """Over 64 seeds the mean lies within three standard errors of the exact gradient of the same model."""
+    model, config = tiny.tiny_model().double(), configured("objective.advantages=grpo")
+    exact, sparse = Policy(model), Policy(model, "sparse", 2.0**-5)
+    experience = experience_of(exact, config)
+    expected = gradient(exact, experience, config)
+    draws = []
+    for seed in range(64):
+        torch.manual_seed(seed)
+        draws.append(gradient(sparse, experience, config))
+    stacked = torch.stack(draws)
+    spread = (stacked - expected).square().sum(1).mean().sqrt()
+    assert spread > 1e-3 * expected.norm()
+    assert (stacked.mean(0) - expected).norm() <= 3 * spread / 8
+
+
+def test_what_a_sparse_head_kept_is_recorded() -> None:
+    config = configured("objective.advantages=grpo")
+    policy, metrics = Policy(tiny.tiny_model(), "sparse", 2.0**-5), StepMetrics()
+    gradient(policy, experience_of(policy, config), config)
+    sparsities = list(policy.sparsities)
+    assert sparsities  # the scoring without gradient before it left none
+    record_sparsity(metrics, policy)
+    row = metrics.merged(WORLD)
+    entries = sum(s.entries.item() for s in sparsities) / sum(s.sparse_rows.item() for s in sparsities)
+    assert row["head/entries_per_row"] == pytest.approx(entries) and row["head/dense_rows"] == 0
+    assert 0 < row["head/noise_to_signal"] < 1 and not policy.sparsities

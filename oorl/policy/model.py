@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from oorl_kernels import linear_token_logprobs
+from oorl_kernels.sparse import DEFAULT_TAU, Sparsity
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
@@ -52,9 +53,11 @@ class Policy(nn.Module):
         UserError: the model's head or attention cannot be reproduced exactly by ``score``.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, head_backward: str = "exact", sparse_tau: float = DEFAULT_TAU) -> None:
         super().__init__()
         self.model = model
+        self.head_backward, self.sparse_tau = head_backward, sparse_tau
+        self.sparsities: list[Sparsity] = []  # one a scored batch with a sparse backward, until somebody reads them
         self.head = read_head(model)
         self.window = attention_window(model.config)
         # The directory's own sampling defaults (top_k, penalties) would bend rollouts away from the scored policy.
@@ -88,6 +91,7 @@ class Policy(nn.Module):
             input_ids=batch.input_ids, position_ids=batch.position_ids, attention_mask=mask, use_cache=False
         ).last_hidden_state.flatten(0, 1)
         lm_head = self.model.get_output_embeddings()
+        backward = self.head_backward if torch.is_grad_enabled() else "exact"
         scored = linear_token_logprobs(
             hidden_states.index_select(0, batch.predict_index),
             lm_head.weight,
@@ -97,7 +101,11 @@ class Policy(nn.Module):
             logit_scale=self.head.logit_scale,
             softcap=self.head.softcap,
             entropy="value" if with_entropy else "none",
+            backward=backward,
+            sparse_tau=self.sparse_tau,
         )
+        if backward == "sparse":
+            self.sparsities.append(scored.sparsity)
         # A plain tuple of no views: FSDP hooks its backward onto the tensors it finds there.
         return scored.logprobs.clone(), scored.entropy.clone() if with_entropy else None
 
@@ -188,7 +196,12 @@ def build_tiny_qwen3(
 
 
 def load_policy(
-    directory: str | Path, *, gradient_checkpointing: bool = False, dtype: torch.dtype = torch.float32
+    directory: str | Path,
+    *,
+    gradient_checkpointing: bool = False,
+    dtype: torch.dtype = torch.float32,
+    head_backward: str = "exact",
+    sparse_tau: float = DEFAULT_TAU,
 ) -> Policy:
     """Load a causal language model directory with fp32 master weights; ``score`` is checked against its logits.
 
@@ -209,7 +222,7 @@ def load_policy(
         dtype=dtype,
         attn_implementation=attention,
     )
-    policy = Policy(model)
+    policy = Policy(model, head_backward, sparse_tau)
     verify_head(policy)
     if gradient_checkpointing:
         older = "gradient_checkpointing_enable"  # its name before transformers 5.20 or so

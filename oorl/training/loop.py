@@ -13,11 +13,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from oorl.config import Config
 from oorl.data.order import share, take
 from oorl.policy.generation import Sampling, generate
+from oorl.policy.model import Policy
 from oorl.policy.preference import PreferenceGroup
 from oorl.policy.scoring import Budget
 from oorl.reward import Job, RewardPool
@@ -117,6 +119,7 @@ def learn(run: Run, rollout: Rollout | None, judge: Callable[[], Tensor] | None,
     Stored rollouts and verdicts replay exactly: pass them with ``judge=lambda: rewards``. No rollout: GEPO alone.
     """
     config, world, seed = run.config, run.world, derived_seed(run.config.training.seed, "updates", run.progress.step)
+    torch.manual_seed(derived_seed(seed, "rounding", world.rank))  # what a sparse head backward draws from
     with metrics.timed("gepo"):  # the unit tests are running
         backward_gepo(run, metrics)
     chosen: Sequence[Tensor | None] = [None]
@@ -146,6 +149,16 @@ def learn(run: Run, rollout: Rollout | None, judge: Callable[[], Tensor] | None,
         run.progress.updates += 1
         metrics.max("grad_norm", grad_norm)
         metrics.max("lr", lr)
+    record_sparsity(metrics, run.policy)
+
+
+def record_sparsity(metrics: StepMetrics, policy: Policy) -> None:
+    """What the step's sparse head backwards kept, and the power of their noise; nothing where they were exact."""
+    for sparsity in policy.sparsities:
+        metrics.mean("head/entries_per_row", sparsity.entries, sparsity.sparse_rows)
+        metrics.mean("head/noise_to_signal", sparsity.noise, sparsity.signal)
+        metrics.sum("head/dense_rows", sparsity.dense_rows)
+    policy.sparsities.clear()
 
 
 def next_rollout(run: Run) -> Rollout:

@@ -219,7 +219,12 @@ def _check_lengths(policy: Policy, tasks: Sequence[Task], groups: Sequence[Prefe
 
 
 def _policy(config: Config, world: World, gradient_checkpointing: bool) -> Policy:
-    policy = load_policy(config.model.path, gradient_checkpointing=gradient_checkpointing)
+    policy = load_policy(
+        config.model.path,
+        gradient_checkpointing=gradient_checkpointing,
+        head_backward=config.model.head_backward,
+        sparse_tau=config.model.sparse_tau,
+    )
     return shard(policy, world.mesh) if world.mesh is not None else policy
 
 
