@@ -231,7 +231,23 @@ def test_compiles_without_a_graph_break(entropy):
 
 def test_operator_contract():
     case = make_head(4, 9, 3, bias=True)
-    arguments = (*case.operands, case.bias, None, 0.9, 1.0, None, IGNORED, True, True, False, "torch", 1 << 20)
+    arguments = (
+        *case.operands,
+        case.bias,
+        None,
+        0.9,
+        1.0,
+        None,
+        IGNORED,
+        True,
+        True,
+        False,
+        "torch",
+        True,
+        1 << 20,
+        None,
+        0,
+    )
     torch.library.opcheck(torch.ops.oorl_kernels.token_logprobs.default, arguments)
 
 

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .active_rows import place, take
+
 FLOATING = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 INTEGERS = (torch.int32, torch.int64)
 
@@ -26,6 +28,25 @@ class HeadOptions:
     softcap: float | None = None
     with_entropy: bool = False
     workspace_bytes: int = 256 << 20
+
+
+class RowParts(NamedTuple):
+    """Softmax sums of rows, each [N], over the whole vocabulary or over a slice of it."""
+
+    row_max: Tensor  # -inf where every column is forbidden
+    rest: Tensor  # sum of exp(z - row_max) without the maximum's own 1
+    target_logit: Tensor  # 0 where the slice does not hold the target
+    weighted: Tensor | None  # sum of exp(z - row_max) (z - row_max); None without an entropy
+
+    def finish(self) -> RowResults:
+        """Log-probs of the targets, entropies (or None) and the two parts of the log-sum-exps."""
+        log_sum = self.rest.log1p()
+        entropy = None if self.weighted is None else log_sum - self.weighted / (1.0 + self.rest)
+        return RowResults((self.target_logit - self.row_max) - log_sum, entropy, self.row_max, log_sum)
+
+    def place(self, rows: Tensor | None, num_rows: int) -> RowParts:
+        """The sums in their places among `num_rows` rows, zeros elsewhere."""
+        return RowParts(*(place(values, rows, num_rows) for values in self))
 
 
 class RowResults(NamedTuple):
@@ -43,10 +64,13 @@ class RowResults(NamedTuple):
         """The results of some rows, or of all for None."""
         return RowResults(*(take(values, rows) for values in self))
 
+    def where(self, counts: Tensor) -> RowResults:
+        """The results where rows count, zeros elsewhere."""
+        return RowResults(*(None if values is None else torch.where(counts, values, 0.0) for values in self))
 
-def take(tensor: Tensor | None, rows: Tensor | None) -> Tensor | None:
-    """Some rows of a tensor, or the tensor itself for None."""
-    return tensor if tensor is None or rows is None else tensor.index_select(0, rows)
+    def place(self, rows: Tensor | None, num_rows: int) -> RowResults:
+        """The results in their places among `num_rows` rows, zeros elsewhere."""
+        return RowResults(*(place(values, rows, num_rows) for values in self))
 
 
 @dataclass(frozen=True)

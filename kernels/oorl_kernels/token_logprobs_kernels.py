@@ -14,9 +14,18 @@ from .jit_math import grouped_tile, log1p, merge_softmax, tanh_and_slope
 
 
 @triton.jit
+def _rows_at(rows_ptr, offs_n, num_rows, HAS_ROWS: tl.constexpr):
+    """Where rows offs_n of `num_rows` lie, as int64; offsets beyond the end repeat the last one."""
+    rows = tl.minimum(offs_n, num_rows - 1)
+    if HAS_ROWS:
+        rows = tl.load(rows_ptr + rows)
+    return rows.to(tl.int64)
+
+
+@triton.jit
 def _logits_tile(
     x_ptr, w_ptr, bias_ptr, inv_temperature_ptr,
-    offs_n, offs_v, num_rows, vocab, hidden,
+    rows, offs_v, vocab, hidden,
     stride_x_n, stride_x_h, stride_w_v, stride_w_h,
     logit_scale, softcap, inv_temperature,
     HAS_BIAS: tl.constexpr, HAS_SOFTCAP: tl.constexpr, ROW_TEMPERATURE: tl.constexpr, PRECISION: tl.constexpr,
@@ -24,9 +33,8 @@ def _logits_tile(
 ):  # fmt: skip
     """z [BLOCK_N, BLOCK_V] in fp32, the softcap's derivative (or z again) and 1 / temperature [BLOCK_N].
 
-    Rows and columns beyond the end repeat the last one: the caller masks what it makes of them.
+    Columns beyond the end repeat the last one: the caller masks what it makes of them.
     """
-    rows = tl.minimum(offs_n, num_rows - 1).to(tl.int64)
     columns = tl.minimum(offs_v, vocab - 1).to(tl.int64)
     offs_h = tl.arange(0, BLOCK_H)
     x_ptrs = x_ptr + rows[:, None] * stride_x_n + offs_h[None, :] * stride_x_h  # [BLOCK_N, BLOCK_H]
@@ -55,6 +63,7 @@ def _logits_tile(
 @triton.jit
 def _token_logprobs_fwd_kernel(
     x_ptr, w_ptr, bias_ptr, inv_temperature_ptr, target_ptr,
+    rows_ptr, count_ptr,  # the rows that count, first of [N], and their number; None where all do
     part_max_ptr, part_rest_ptr, part_weighted_ptr,  # [S, N] out
     target_logit_ptr,  # [N] out
     num_rows, vocab, hidden, num_splits,
@@ -62,13 +71,20 @@ def _token_logprobs_fwd_kernel(
     logit_scale, softcap, inv_temperature,
     HAS_BIAS: tl.constexpr, HAS_SOFTCAP: tl.constexpr, ROW_TEMPERATURE: tl.constexpr, WITH_ENTROPY: tl.constexpr,
     PRECISION: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_V: tl.constexpr, BLOCK_H: tl.constexpr,
-    GROUP_N: tl.constexpr, SPLIT_TILES: tl.constexpr,
+    GROUP_N: tl.constexpr, SPLIT_TILES: tl.constexpr, HAS_ROWS: tl.constexpr,
 ):  # fmt: skip
     """One block of rows over SPLIT_TILES column tiles: its side of merge_softmax, and the target's logit."""
-    block, split = grouped_tile(tl.program_id(0), tl.cdiv(num_rows, BLOCK_N), num_splits, GROUP_N)
+    active = num_rows
+    if HAS_ROWS:
+        active = tl.load(count_ptr)
+    num_blocks = tl.cdiv(active, BLOCK_N)
+    if tl.program_id(0) >= num_blocks * num_splits:
+        return
+    block, split = grouped_tile(tl.program_id(0), num_blocks, num_splits, GROUP_N)
     offs_n = block * BLOCK_N + tl.arange(0, BLOCK_N)
-    mask_n = offs_n < num_rows
-    target = tl.load(target_ptr + offs_n, mask=mask_n, other=-1)
+    mask_n = offs_n < active
+    rows = _rows_at(rows_ptr, offs_n, active, HAS_ROWS)
+    target = tl.load(target_ptr + rows, mask=mask_n, other=-1)
     row_max = tl.full((BLOCK_N,), float("-inf"), dtype=tl.float32)
     row_rest = tl.zeros((BLOCK_N,), dtype=tl.float32)
     row_weighted = tl.zeros((BLOCK_N,), dtype=tl.float32)
@@ -78,7 +94,7 @@ def _token_logprobs_fwd_kernel(
     for v in range(first, end, BLOCK_V):
         offs_v = v + tl.arange(0, BLOCK_V)
         z, _, _ = _logits_tile(
-            x_ptr, w_ptr, bias_ptr, inv_temperature_ptr, offs_n, offs_v, num_rows, vocab, hidden,
+            x_ptr, w_ptr, bias_ptr, inv_temperature_ptr, rows, offs_v, vocab, hidden,
             stride_x_n, stride_x_h, stride_w_v, stride_w_h, logit_scale, softcap, inv_temperature,
             HAS_BIAS, HAS_SOFTCAP, ROW_TEMPERATURE, PRECISION, BLOCK_N, BLOCK_V, BLOCK_H,
         )  # fmt: skip
@@ -107,13 +123,17 @@ def _token_logprobs_fwd_kernel(
 @triton.jit
 def _token_logprobs_combine_kernel(
     part_max_ptr, part_rest_ptr, part_weighted_ptr,  # [S, N]
-    target_logit_ptr, logprobs_ptr, entropy_ptr, row_max_ptr, log_sum_ptr,  # [N], all but the first out
+    target_logit_ptr, rows_ptr, count_ptr,
+    row_max_ptr, sum_ptr, weighted_ptr, logprobs_ptr,  # [N] out: maximum, log-sum, entropy and log-prob with FINISH
     num_rows, num_splits,
-    WITH_ENTROPY: tl.constexpr, BLOCK_N: tl.constexpr,
+    WITH_ENTROPY: tl.constexpr, FINISH: tl.constexpr, HAS_ROWS: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
-    """Merge the splits of a row in their order."""
+    """Merge the splits of a row in their order; without FINISH the outputs are the sums and the target's logit."""
+    active = num_rows
+    if HAS_ROWS:
+        active = tl.load(count_ptr)
     offs_n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
-    mask_n = offs_n < num_rows
+    mask_n = offs_n < active
     row_max = tl.full((BLOCK_N,), float("-inf"), dtype=tl.float32)
     row_rest = tl.zeros((BLOCK_N,), dtype=tl.float32)
     row_weighted = tl.zeros((BLOCK_N,), dtype=tl.float32)
@@ -128,48 +148,61 @@ def _token_logprobs_combine_kernel(
             row_max, row_rest, row_weighted, new_max, new_rest, new_weighted
         )
         part += num_rows
-    log_sum = log1p(row_rest)
     target_logit = tl.load(target_logit_ptr + offs_n, mask=mask_n, other=0.0)
-    tl.store(logprobs_ptr + offs_n, (target_logit - row_max) - log_sum, mask=mask_n)
-    tl.store(row_max_ptr + offs_n, row_max, mask=mask_n)
-    tl.store(log_sum_ptr + offs_n, log_sum, mask=mask_n)
+    if FINISH:
+        log_sum = log1p(row_rest)
+        target_logit = (target_logit - row_max) - log_sum
+        row_weighted = log_sum - row_weighted / (1.0 + row_rest)
+        row_rest = log_sum
+    rows = _rows_at(rows_ptr, tl.where(mask_n, offs_n, 0), num_rows, HAS_ROWS)
+    tl.store(row_max_ptr + rows, row_max, mask=mask_n)
+    tl.store(sum_ptr + rows, row_rest, mask=mask_n)
     if WITH_ENTROPY:
-        tl.store(entropy_ptr + offs_n, log_sum - row_weighted / (1.0 + row_rest), mask=mask_n)
+        tl.store(weighted_ptr + rows, row_weighted, mask=mask_n)
+    tl.store(logprobs_ptr + rows, target_logit, mask=mask_n)
 
 
 @triton.jit
 def _token_logprobs_dlogits_kernel(
     x_ptr, w_ptr, bias_ptr, inv_temperature_ptr, target_ptr,
     d_logprobs_ptr, d_entropy_ptr, target_tile_ptr, entropy_ptr, row_max_ptr, log_sum_ptr,  # [N]
-    d_logits_ptr,  # [N, v1 - v0] out
-    num_rows, v0, v1, vocab, hidden,
+    rows_ptr, count_ptr,
+    d_logits_ptr,  # [num_rows, v1 - v0] out
+    n0, num_rows, v0, v1, vocab, hidden,
     stride_x_n, stride_x_h, stride_w_v, stride_w_h,
     logit_scale, softcap, inv_temperature,
     HAS_BIAS: tl.constexpr, HAS_SOFTCAP: tl.constexpr, ROW_TEMPERATURE: tl.constexpr, ENTROPY_GRAD: tl.constexpr,
     PRECISION: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_V: tl.constexpr, BLOCK_H: tl.constexpr,
-    GROUP_N: tl.constexpr,
+    GROUP_N: tl.constexpr, HAS_ROWS: tl.constexpr,
 ):  # fmt: skip
-    """dL/d(x W^T) of one tile in columns v0..v1; `target_tile` is p - 1 of the targets."""
-    block, tile = grouped_tile(tl.program_id(0), tl.cdiv(num_rows, BLOCK_N), tl.cdiv(v1 - v0, BLOCK_V), GROUP_N)
+    """dL/d(x W^T) of one tile: rows n0.. of those that count, columns v0..v1; `target_tile` is p - 1 of the targets."""
+    active = num_rows
+    if HAS_ROWS:
+        active = tl.minimum(tl.load(count_ptr) - n0, num_rows)
+    num_blocks, num_tiles = tl.cdiv(active, BLOCK_N), tl.cdiv(v1 - v0, BLOCK_V)
+    if tl.program_id(0) >= num_blocks * num_tiles:
+        return
+    block, tile = grouped_tile(tl.program_id(0), num_blocks, num_tiles, GROUP_N)
     offs_n = block * BLOCK_N + tl.arange(0, BLOCK_N)
+    mask_n = offs_n < active
+    rows = _rows_at(rows_ptr, n0 + offs_n, n0 + active, HAS_ROWS)
     offs_v = v0 + tile * BLOCK_V + tl.arange(0, BLOCK_V)
     z, slope, inverse = _logits_tile(
-        x_ptr, w_ptr, bias_ptr, inv_temperature_ptr, offs_n, offs_v, num_rows, vocab, hidden,
+        x_ptr, w_ptr, bias_ptr, inv_temperature_ptr, rows, offs_v, vocab, hidden,
         stride_x_n, stride_x_h, stride_w_v, stride_w_h, logit_scale, softcap, inv_temperature,
         HAS_BIAS, HAS_SOFTCAP, ROW_TEMPERATURE, PRECISION, BLOCK_N, BLOCK_V, BLOCK_H,
     )  # fmt: skip
-    mask_n = offs_n < num_rows
-    target = tl.load(target_ptr + offs_n, mask=mask_n, other=-1)
-    d_logprobs = tl.load(d_logprobs_ptr + offs_n, mask=mask_n, other=0.0)
-    target_tile = tl.load(target_tile_ptr + offs_n, mask=mask_n, other=0.0)
-    row_max = tl.load(row_max_ptr + offs_n, mask=mask_n, other=0.0)
-    log_sum = tl.load(log_sum_ptr + offs_n, mask=mask_n, other=0.0)
+    target = tl.load(target_ptr + rows, mask=mask_n, other=-1)
+    d_logprobs = tl.load(d_logprobs_ptr + rows, mask=mask_n, other=0.0)
+    target_tile = tl.load(target_tile_ptr + rows, mask=mask_n, other=0.0)
+    row_max = tl.load(row_max_ptr + rows, mask=mask_n, other=0.0)
+    log_sum = tl.load(log_sum_ptr + rows, mask=mask_n, other=0.0)
     log_p = (z - row_max[:, None]) - log_sum[:, None]
     p = tl.exp(log_p)
     d_z = -d_logprobs[:, None] * tl.where(offs_v[None, :] == target[:, None], target_tile[:, None], p)
     if ENTROPY_GRAD:
-        d_entropy = tl.load(d_entropy_ptr + offs_n, mask=mask_n, other=0.0)
-        entropy = tl.load(entropy_ptr + offs_n, mask=mask_n, other=0.0)
+        d_entropy = tl.load(d_entropy_ptr + rows, mask=mask_n, other=0.0)
+        entropy = tl.load(entropy_ptr + rows, mask=mask_n, other=0.0)
         # p = 0 contributes 0 even where log p is -inf
         d_z -= d_entropy[:, None] * p * (tl.where(p > 0.0, log_p, 0.0) + entropy[:, None])
     d_z *= (inverse * logit_scale)[:, None]

@@ -21,10 +21,12 @@ import torch
 import triton
 from torch import Tensor
 
+from .active_rows import DeviceRows
 from .dispatch import interpreting
-from .head_inputs import HeadOptions, RowResults
+from .head_inputs import HeadOptions, RowParts, RowResults
 from .head_tiles import HeadGradients, product_dtype, spans, tile_view
 from .launch_config import HeadConfig, head_config
+from .row_products_triton import DeviceRowGradients
 from .token_logprobs_kernels import (
     _token_logprobs_combine_kernel,
     _token_logprobs_dlogits_kernel,
@@ -40,12 +42,23 @@ def _config(kernel: str, x: Tensor) -> HeadConfig:
     return head_config(kernel, capability, x.dtype)
 
 
+def _precision(x: Tensor) -> str:
+    """As torch.mm: TF32 only where the user allowed it."""
+    tf32 = x.dtype is torch.float32 and torch.get_float32_matmul_precision() != "highest"
+    return "tf32" if tf32 else "ieee"
+
+
+def _row_arguments(rows: DeviceRows | None) -> dict[str, object]:
+    """How kernels find the rows that count."""
+    if rows is None:
+        return {"rows_ptr": None, "count_ptr": None, "HAS_ROWS": False}
+    return {"rows_ptr": rows.index, "count_ptr": rows.count, "HAS_ROWS": True}
+
+
 def _arguments(
     x: Tensor, weight: Tensor, bias: Tensor | None, inv_temperature: Tensor | None, options: HeadOptions
 ) -> dict[str, object]:
     """What both GEMM kernels are told about the head."""
-    # As torch.mm: TF32 only where the user allowed it.
-    tf32 = x.dtype is torch.float32 and torch.get_float32_matmul_precision() != "highest"
     return {
         "x_ptr": x,
         "w_ptr": weight,
@@ -63,7 +76,7 @@ def _arguments(
         "HAS_BIAS": bias is not None,
         "HAS_SOFTCAP": options.softcap is not None,
         "ROW_TEMPERATURE": inv_temperature is not None,
-        "PRECISION": "tf32" if tf32 else "ieee",
+        "PRECISION": _precision(x),
     }
 
 
@@ -74,29 +87,62 @@ def forward(
     bias: Tensor | None,
     inv_temperature: Tensor | None,
     options: HeadOptions,
+    rows: DeviceRows | None = None,
 ) -> RowResults:
-    """Results of rows x [N, H] that all count; ids lie in 0..V-1."""
+    """Results of x [N, H], zeros for rows that do not count; ids lie in 0..V-1."""
+    row_max, log_sum, entropy, logprobs = _merged(x, weight, target_ids, bias, inv_temperature, options, rows, True)
+    return RowResults(logprobs, entropy, row_max, log_sum)
+
+
+def row_parts(
+    x: Tensor,
+    weight: Tensor,
+    target_ids: Tensor,
+    bias: Tensor | None,
+    inv_temperature: Tensor | None,
+    options: HeadOptions,
+    rows: DeviceRows | None = None,
+) -> RowParts:
+    """Softmax sums of x [N, H], zeros for rows that do not count; an id outside 0..V-1 is one not held here."""
+    row_max, rest, weighted, target = _merged(x, weight, target_ids, bias, inv_temperature, options, rows, False)
+    return RowParts(row_max, rest, target, weighted)
+
+
+def _merged(
+    x: Tensor,
+    weight: Tensor,
+    target_ids: Tensor,
+    bias: Tensor | None,
+    inv_temperature: Tensor | None,
+    options: HeadOptions,
+    rows: DeviceRows | None,
+    finish: bool,
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+    """What `_token_logprobs_combine_kernel` writes, each [N]."""
     num_rows, vocab = x.shape[0], weight.shape[0]
-    logprobs, row_max, log_sum, target_logit = (
-        torch.empty(num_rows, dtype=torch.float32, device=x.device) for _ in range(4)
-    )
-    results = RowResults(logprobs, torch.empty_like(logprobs) if options.with_entropy else None, row_max, log_sum)
+    make = torch.empty if rows is None else torch.zeros
+    row_max, row_sum, logprobs = (make(num_rows, dtype=torch.float32, device=x.device) for _ in range(3))
+    weighted = make(num_rows, dtype=torch.float32, device=x.device) if options.with_entropy else None
     if num_rows == 0:
-        return results
+        return row_max, row_sum, weighted, logprobs
     config = _config("token_logprobs_fwd", x)
     num_splits = triton.cdiv(vocab, config.block_v * config.split_tiles)
     parts = torch.empty(3 if options.with_entropy else 2, num_splits, num_rows, dtype=torch.float32, device=x.device)
+    shared = {
+        **_row_arguments(rows),
+        "part_max_ptr": parts[0],
+        "part_rest_ptr": parts[1],
+        "part_weighted_ptr": parts[2] if options.with_entropy else None,
+        "target_logit_ptr": torch.zeros_like(logprobs),  # an id that nobody holds is never written
+        "num_rows": num_rows,
+        "num_splits": num_splits,
+        "WITH_ENTROPY": options.with_entropy,
+    }
     with torch.cuda.device_of(x):
         _token_logprobs_fwd_kernel[(triton.cdiv(num_rows, config.block_n) * num_splits,)](
             **_arguments(x, weight, bias, inv_temperature, options),
+            **shared,
             target_ptr=target_ids,
-            part_max_ptr=parts[0],
-            part_rest_ptr=parts[1],
-            part_weighted_ptr=parts[2] if options.with_entropy else None,
-            target_logit_ptr=target_logit,
-            num_rows=num_rows,
-            num_splits=num_splits,
-            WITH_ENTROPY=options.with_entropy,
             BLOCK_N=config.block_n,
             BLOCK_V=config.block_v,
             BLOCK_H=config.block_h,
@@ -106,20 +152,15 @@ def forward(
             num_stages=config.num_stages,
         )
         _token_logprobs_combine_kernel[(triton.cdiv(num_rows, COMBINE_ROWS),)](
-            part_max_ptr=parts[0],
-            part_rest_ptr=parts[1],
-            part_weighted_ptr=parts[2] if options.with_entropy else None,
-            target_logit_ptr=target_logit,
-            logprobs_ptr=logprobs,
-            entropy_ptr=results.entropy,
+            **shared,
             row_max_ptr=row_max,
-            log_sum_ptr=log_sum,
-            num_rows=num_rows,
-            num_splits=num_splits,
-            WITH_ENTROPY=options.with_entropy,
+            sum_ptr=row_sum,
+            weighted_ptr=weighted,
+            logprobs_ptr=logprobs,
+            FINISH=finish,
             BLOCK_N=COMBINE_ROWS,
         )
-    return results
+    return row_max, row_sum, weighted, logprobs
 
 
 def _slab_shape(num_rows: int, weight: Tensor, config: HeadConfig, workspace_bytes: int) -> tuple[int, int]:
@@ -144,38 +185,46 @@ def backward(
     results: RowResults,
     options: HeadOptions,
     need: tuple[bool, bool, bool],
+    rows: DeviceRows | None = None,
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Gradients of (x, weight, bias), those asked for in `need`, in the dtypes of their tensors."""
-    gradients = HeadGradients(x, weight, bias, need, by_slab=True)
+    """Gradients of (x, weight, bias), those asked for in `need`; that of x in the compute dtype.
+
+    All rows of x count, or those of `rows`; zeros for the others.
+    """
+    config = _config("token_logprobs_dlogits", x)
     num_rows, vocab = x.shape[0], weight.shape[0]
+    if rows is None:
+        gradients = HeadGradients(x, weight, bias, need, by_slab=True)
+    else:
+        gradients = DeviceRowGradients(x, weight, bias, need, rows, config, _precision(x))
     if num_rows == 0:
         return gradients.results()
-    config = _config("token_logprobs_dlogits", x)
     if d_entropy is not None or options.softcap is not None:
         config = config.narrowed()
-    rows, columns = _slab_shape(num_rows, weight, config, options.workspace_bytes)
-    buffer = torch.empty(rows * columns, dtype=x.dtype, device=x.device)
+    slab_rows, columns = _slab_shape(num_rows, weight, config, options.workspace_bytes)
+    buffer = torch.empty(slab_rows * columns, dtype=x.dtype, device=x.device)
     target_tile = torch.expm1(results.logprobs)  # p - 1, right even where p rounds to 1
     d_logprobs, d_entropy = d_logprobs.contiguous(), None if d_entropy is None else d_entropy.contiguous()
-    operand = x.to(product_dtype(x))
+    operand = x.to(product_dtype(x)) if rows is None else x
     for v0, v1 in spans(vocab, columns):
         slab = weight[v0:v1].to(operand.dtype)
         gradients.open_slab(v0, v1)
-        for n0, n1 in spans(num_rows, rows):
+        for n0, n1 in spans(num_rows, slab_rows):
             tile = tile_view(buffer, n1 - n0, v1 - v0)
-            inverse = None if inv_temperature is None else inv_temperature[n0:n1]
             with torch.cuda.device_of(x):
                 num_tiles = triton.cdiv(n1 - n0, config.block_n) * triton.cdiv(v1 - v0, config.block_v)
                 _token_logprobs_dlogits_kernel[(num_tiles,)](
-                    **_arguments(x[n0:n1], weight, bias, inverse, options),
-                    target_ptr=target_ids[n0:n1],
-                    d_logprobs_ptr=d_logprobs[n0:n1],
-                    d_entropy_ptr=None if d_entropy is None else d_entropy[n0:n1],
-                    target_tile_ptr=target_tile[n0:n1],
-                    entropy_ptr=None if d_entropy is None else results.entropy[n0:n1],
-                    row_max_ptr=results.row_max[n0:n1],
-                    log_sum_ptr=results.log_sum[n0:n1],
+                    **_arguments(x, weight, bias, inv_temperature, options),
+                    **_row_arguments(rows),
+                    target_ptr=target_ids,
+                    d_logprobs_ptr=d_logprobs,
+                    d_entropy_ptr=d_entropy,
+                    target_tile_ptr=target_tile,
+                    entropy_ptr=None if d_entropy is None else results.entropy,
+                    row_max_ptr=results.row_max,
+                    log_sum_ptr=results.log_sum,
                     d_logits_ptr=tile,
+                    n0=n0,
                     num_rows=n1 - n0,
                     v0=v0,
                     v1=v1,
@@ -187,6 +236,6 @@ def backward(
                     num_warps=config.num_warps,
                     num_stages=config.num_stages,
                 )
-            gradients.add(tile, slab, operand[n0:n1], n0, n1)
+            gradients.add(tile, slab, operand if rows is not None else operand[n0:n1], n0, n1)
         gradients.close_slab()
     return gradients.results()
