@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from . import chunked
-from .active_rows import place, selected, take
+from .active_rows import capturing, place, selected, take
 from .dispatch import choose_backend
 from .fused_sweep import MIN_CHUNK_ROWS_ACCELERATOR, MIN_CHUNK_ROWS_CPU, TokenTerms, rows_that_fit, sweep
 from .head_inputs import HeadInputs, HeadOptions, RowResults, head_inputs
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
 
-@torch.library.custom_op("oorl_kernels::linear_policy_sweep", mutates_args=())
+# It asks how many rows count, so compiled graphs keep it out of CUDA graphs, and a capture takes the composition.
+@torch.library.custom_op("oorl_kernels::linear_policy_sweep", mutates_args=(), tags=(torch.Tag.cudagraph_unsafe,))
 def _linear_policy_sweep_op(
     hidden_states: Tensor,
     lm_head_weight: Tensor,
@@ -169,6 +170,8 @@ def _one_sweep(head: HeadInputs, backend: str, keep_z: bool) -> bool:
     """Whether gradients are wanted and chunks are big enough for one sweep to pay."""
     tensors = (head.hidden_states, head.lm_head_weight, head.bias)
     if backend != "torch" or not torch.is_grad_enabled() or not any(t is not None and t.requires_grad for t in tensors):
+        return False
+    if not torch.compiler.is_compiling() and capturing(head.hidden_states.device):
         return False
     num_rows, vocab = head.target_ids.numel(), head.lm_head_weight.shape[0]
     least = MIN_CHUNK_ROWS_CPU if head.hidden_states.device.type == "cpu" else MIN_CHUNK_ROWS_ACCELERATOR

@@ -86,7 +86,9 @@ def _d_weight_kernel(
         total = tl.dot(d, x, total, input_precision=PRECISION)
     mask = mask_v[:, None] & mask_h[None, :]
     out = d_weight_ptr + offs_v.to(tl.int64)[:, None] * hidden + offs_h[None, :]
-    tl.store(out, tl.load(out, mask=mask & (n0 > 0), other=0.0) + total, mask=mask)
+    if n0 > 0:
+        total += tl.load(out, mask=mask, other=0.0)
+    tl.store(out, total, mask=mask)
 
 
 @triton.jit
