@@ -24,6 +24,12 @@ def capturing(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
+def refuse_reads(check_values: bool, device: torch.device) -> None:
+    """ValueError for checks that were asked for during a capture."""
+    if check_values and not torch.compiler.is_compiling() and capturing(device):
+        raise ValueError("check_values reads values back, which the capture of a CUDA graph forbids; check outside it")
+
+
 def device_rows(keep: Tensor) -> DeviceRows:
     """The rows to keep [N], then the others, each in their order; no host read, and sizes that no value decides."""
     places = torch.arange(keep.numel(), device=keep.device)

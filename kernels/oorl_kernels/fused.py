@@ -25,14 +25,15 @@ import torch
 from torch import Tensor
 
 from . import chunked
-from .active_rows import capturing, place, selected, take
+from .active_rows import capturing, place, refuse_reads, selected, take
 from .dispatch import choose_backend
 from .fused_sweep import MIN_CHUNK_ROWS_ACCELERATOR, MIN_CHUNK_ROWS_CPU, TokenTerms, rows_that_fit, sweep
 from .head_inputs import HeadInputs, HeadOptions, RowResults, head_inputs
 from .head_tiles import HeadGradients, compute_dtype
 from .policy_loss import PolicyLoss, check_options, check_tokens, loss_normalizer, per_token_advantages, policy_loss
 from .policy_loss_torch import SurrogateOptions, sequence_sizes
-from .token_logprobs import check_finite, check_ids, linear_token_logprobs
+from .token_logprobs import linear_token_logprobs
+from .value_checks import check_finite, check_ids, fault_before_cap, raise_fault
 from .vocab_parallel import group_name
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def _linear_policy_sweep_op(
     counts = target_ids != ignore_index
     check_values = check_values or hidden_states.device.type == "cpu"
     if check_values:
+        raise_fault(fault_before_cap(hidden_states, lm_head_weight, counts, softcap), num_rows)
         check_ids(target_ids, counts, vocab)
     # without KL and entropy bonus a zero advantage is a zero gradient: such a token is only measured
     moves = counts if kl_coef != 0.0 or entropy_coef != 0.0 else counts & (advantages != 0)
@@ -244,8 +246,11 @@ def linear_policy_loss(
     >>> linear_policy_loss(hidden, head, torch.tensor([1, 2]), old, ones, ones).loss.detach()
     tensor(-1.0000)
     """
-    head = head_inputs(hidden_states, lm_head_weight, target_ids, bias, temperature, logit_scale, softcap, workspace_mb)
+    head = head_inputs(
+        hidden_states, lm_head_weight, target_ids, bias, temperature, logit_scale, softcap, workspace_mb, ignore_index
+    )
     group_name(tp_group, vocab_start)
+    refuse_reads(check_values, hidden_states.device)
     options = SurrogateOptions(clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl_estimator, entropy_coef)
     with_entropy = with_entropy or entropy_coef != 0.0
     tokens = hidden_states[..., 0].detach()  # stands for the log-probs: their shape, device and kind
@@ -319,7 +324,7 @@ def linear_policy_loss(
         kl_estimator,
         float(entropy_coef),
         ignore_index,
-        check_values,
+        bool(check_values),
         head.workspace_bytes,
         *needed,
     )

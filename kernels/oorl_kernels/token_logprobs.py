@@ -21,11 +21,12 @@ import torch
 from torch import Tensor
 
 from . import vocab_parallel
-from .active_rows import place
+from .active_rows import place, refuse_reads
 from .dispatch import choose_backend
 from .head_backends import rows_backward, rows_forward
 from .head_inputs import HeadOptions, RowResults, head_inputs
 from .head_tiles import compute_dtype
+from .value_checks import check_finite, check_ids, fault_before_cap, raise_fault
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -39,31 +40,6 @@ class TokenLogprobs(NamedTuple):
     logprobs: Tensor  # carries the gradient; 0 at ignored positions
     entropy: Tensor | None  # None for entropy="none"; carries a gradient for entropy="grad"
     lse: Tensor  # log-sum-exp of z; carries no gradient
-
-
-def check_ids(target_ids: Tensor, counts: Tensor, vocab: int) -> None:
-    """IndexError for the first id, among those that count, outside the vocabulary."""
-    bad = counts & ((target_ids < 0) | (target_ids >= vocab))
-    if bad.any():
-        position = int(bad.nonzero()[0, 0])
-        raise IndexError(
-            f"target_ids at flat position {position} is {int(target_ids[position])}, outside the vocabulary "
-            f"0..{vocab - 1} and not ignore_index"
-        )
-
-
-def check_finite(results: RowResults, x: Tensor, rows: Tensor | None) -> None:
-    """The log-sum-exp is finite unless an input was not: N values to look at instead of N x H."""
-    bad = ~(results.row_max + results.log_sum).isfinite()
-    if bad.any():
-        row = int(bad.nonzero()[0, 0])
-        position = row if rows is None else int(rows[row])
-        if x[row].isfinite().all():
-            raise ValueError(
-                f"the logits of flat position {position} are not finite though its hidden state is: look at "
-                "lm_head_weight, bias and temperature"
-            )
-        raise ValueError(f"hidden_states at flat position {position} is not finite (NaN or infinity)")
 
 
 @torch.library.custom_op("oorl_kernels::token_logprobs", mutates_args=())
@@ -92,10 +68,12 @@ def _token_logprobs_op(
     counts = target_ids != ignore_index
     check_values = check_values or hidden_states.device.type == "cpu"
     if check_values:
+        fault = fault_before_cap(hidden_states, lm_head_weight, counts, softcap)
         whole = vocab
         if tp_group is not None:
             call = (hidden_states.shape[1], hidden_states.dtype, bias is None, replace(options, workspace_bytes=0))
-            whole = vocab_parallel.agree(tp_group, vocab_start, vocab, target_ids, call)
+            whole, fault = vocab_parallel.agree(tp_group, vocab_start, vocab, target_ids, call, fault)
+        raise_fault(fault, counts.numel())
         check_ids(target_ids, counts, whole)
     if tp_group is None:
         ids = target_ids.clamp(0, vocab - 1)
@@ -162,7 +140,7 @@ def _token_logprobs_backward_op(
     else:
         ids = vocab_parallel.slice_ids(target_ids, vocab_start, vocab)
         keep = vocab_parallel.union(keep, tp_group) if need_hidden else keep
-        d_logprobs = d_logprobs.where(logprobs.isfinite(), torch.nan)  # of an id that no rank holds
+        d_logprobs = d_logprobs.masked_fill(logprobs.isnan(), torch.nan)  # of an id that no rank holds
     results = RowResults(logprobs, None if d_entropy is None else entropy, row_max, log_sum)
     d_hidden, d_weight, d_bias, rows = rows_backward(
         keep, d_logprobs, d_entropy, hidden_states, lm_head_weight, ids, bias, inv_temperature, results, options,
@@ -285,9 +263,12 @@ def linear_token_logprobs(
     >>> linear_token_logprobs(hidden, head, torch.tensor([1, -100])).logprobs
     tensor([-1.3863,  0.0000])
     """
-    head = head_inputs(hidden_states, lm_head_weight, target_ids, bias, temperature, logit_scale, softcap, workspace_mb)
+    head = head_inputs(
+        hidden_states, lm_head_weight, target_ids, bias, temperature, logit_scale, softcap, workspace_mb, ignore_index
+    )
     if entropy not in ENTROPY_MODES:
         raise ValueError(f"entropy is {entropy!r}; it must be one of {', '.join(ENTROPY_MODES)}")
+    refuse_reads(check_values, head.hidden_states.device)
     group = vocab_parallel.group_name(tp_group, vocab_start)
     chosen = choose_backend(backend, head.hidden_states.device, head.hidden_states.dtype)
     logprobs, entropies, row_max, log_sum = _token_logprobs_op(
@@ -302,7 +283,7 @@ def linear_token_logprobs(
         ignore_index,
         entropy != "none",
         entropy == "grad",
-        check_values,
+        bool(check_values),
         chosen,
         not torch.compiler.is_compiling(),
         head.workspace_bytes,

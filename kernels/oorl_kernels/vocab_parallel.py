@@ -51,23 +51,22 @@ def slice_ids(target_ids: Tensor, start: int, size: int) -> Tensor:
     return torch.where((target_ids >= start) & (target_ids < start + size), target_ids - start, -1)
 
 
-def agree(name: str, start: int, size: int, target_ids: Tensor, call: object) -> int:
-    """The whole vocabulary's size, once all ranks are known to score the same tokens over slices that fit together.
+def agree(name: str, start: int, size: int, target_ids: Tensor, call: object, fault: int) -> tuple[int, int]:
+    """The whole vocabulary's size, and the `fault` (or -1) of the first rank that found one.
 
-    `call`: whatever else must be the same on every rank. The ValueError is raised by all ranks or by none.
+    All ranks score the same tokens over slices that fit together, or all raise ValueError. `call`: whatever else must
+    be the same on every rank.
     """
     places = torch.arange(1, target_ids.numel() + 1, device=target_ids.device)
-    mine = torch.tensor(
-        [start, size, target_ids.numel(), zlib.crc32(repr(call).encode())], dtype=torch.long, device=target_ids.device
-    )
-    mine = torch.cat([mine, target_ids.sum()[None], (target_ids * places).sum()[None]])
-    said = _gather(mine, name).tolist()
-    for rank, (_, _, count, other_call, *sums) in enumerate(said):
-        if count != said[0][2]:
-            what = f"target_ids has {said[0][2]} positions on rank 0 of tp_group and {count} on rank {rank}"
-        elif sums != said[0][4:]:
+    mine = [start, size, fault, target_ids.numel(), zlib.crc32(repr(call).encode())]
+    mine = torch.tensor(mine, dtype=torch.long, device=target_ids.device)
+    said = _gather(torch.cat([mine, target_ids.sum()[None], (target_ids * places).sum()[None]]), name).tolist()
+    for rank, (_, _, _, count, other_call, *sums) in enumerate(said):
+        if count != said[0][3]:
+            what = f"target_ids has {said[0][3]} positions on rank 0 of tp_group and {count} on rank {rank}"
+        elif sums != said[0][5:]:
             what = f"target_ids differ between ranks 0 and {rank} of tp_group"
-        elif other_call != said[0][3]:
+        elif other_call != said[0][4]:
             what = f"ranks 0 and {rank} of tp_group differ in dtype, hidden size, entropy, or what scales the logits"
         else:
             continue
@@ -80,7 +79,7 @@ def agree(name: str, start: int, size: int, target_ids: Tensor, call: object) ->
                 "next: vocab_start and the rows of lm_head_weight must tile the vocabulary without gap or overlap"
             )
         end += length
-    return end
+    return end, next((fault for _, _, fault, *_ in said if fault >= 0), -1)
 
 
 def merge(name: str, start: int, size: int, parts: RowParts, target_ids: Tensor) -> tuple[RowResults, Tensor]:
