@@ -51,6 +51,7 @@ class Slice:
 
     def __init__(self, case: HeadCase, rank: int, size: int, group: dist.ProcessGroup) -> None:
         self.start, end = SLICES[size][rank]
+        self.last = rank == size - 1
         self.case = HeadCase(
             leaf(case.hidden_states), leaf(case.lm_head_weight[self.start : end]), case.target_ids,
             None if case.bias is None else leaf(case.bias[self.start : end]),
@@ -79,6 +80,12 @@ def run_case(name: str, part: Slice) -> dict:
 def run_frozen(name: str, frozen: str, part: Slice) -> dict:
     getattr(part.case, frozen).requires_grad_(False)
     return part.gradients(part.call().logprobs)
+
+
+def run_silent(name: str, _: str, part: Slice) -> dict:
+    """The last rank's incoming gradients are zero, as they never should be: nobody may wait for it in vain."""
+    weight = 0.0 if part.last else 1.0
+    return part.gradients(part.call().logprobs * weight)
 
 
 def run_compiled(name: str, _: str, part: Slice) -> dict:
@@ -110,18 +117,20 @@ EXTRAS = {f"frozen {frozen}": (run_frozen, frozen, (2, 4)) for frozen in LEAVES}
     "compiled": (run_compiled, "", (2,)),
     "checkpointed": (run_checkpointed, False, (2,)),
     "checkpointed reentrant": (run_checkpointed, True, (2,)),
+    "silent": (run_silent, "", (2, 4)),
     "policy": (run_policy, "", (2, 4)),
 }
 
 
-def poison(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().index_fill(0, torch.tensor([0]), torch.nan)
+def poison(tensor: torch.Tensor, value: float = torch.nan) -> torch.Tensor:
+    return tensor.detach().index_fill(0, torch.tensor([0]), value)
 
 
 # What the last rank does wrong, alone unless the ids are every rank's.
 MISTAKES = {
     "an id outside": ("all", lambda p: {"target_ids": p.case.target_ids.masked_fill(torch.arange(ROWS) == 2, VOCAB)}),
     "a NaN weight": ("last", lambda p: {"lm_head_weight": poison(p.case.lm_head_weight)}),
+    "an infinite weight": ("last", lambda p: {"lm_head_weight": poison(p.case.lm_head_weight, torch.inf)}),
     "NaN hidden states": ("last", lambda p: {"hidden_states": poison(p.case.hidden_states)}),
     "other ids": ("last", lambda p: {"target_ids": p.case.target_ids.roll(1)}),
     "fewer tokens": ("last", lambda p: {"target_ids": p.case.target_ids[1:],
@@ -132,12 +141,13 @@ MISTAKES = {
 }  # fmt: skip
 
 
-def run_mistake(name: str, part: Slice, last: bool) -> str:
+def run_mistake(name: str, part: Slice) -> str:
     who, change = MISTAKES[name]
-    options = change(part) if who == "all" or last else {}
+    options = change(part) if who == "all" or part.last else {}
     operands = dict(zip(("hidden_states", "lm_head_weight", "target_ids"), part.case.operands, strict=True))
+    capped = {"softcap": 3.0} if "infinite" in name else {}  # a cap would hide it
     try:
-        linear_token_logprobs(**(operands | part.shared | {"softcap": 3.0} | options))
+        linear_token_logprobs(**(operands | part.shared | capped | options))
     except (IndexError, ValueError) as error:
         return f"{type(error).__name__}: {error}"
     return "nothing was raised"
@@ -158,7 +168,7 @@ def main() -> None:
                 found[name, size] = run("full", argument, Slice(whole_case("full"), rank, size, group))
         for name in MISTAKES:
             case = make_head(ROWS, VOCAB, 8, ignored=0.0)
-            found[name, size] = run_mistake(name, Slice(case, rank, size, group), rank == size - 1)
+            found[name, size] = run_mistake(name, Slice(case, rank, size, group))
     torch.save(found, f"{sys.argv[1]}-{rank}.pt")
     dist.destroy_process_group()
 
