@@ -264,22 +264,8 @@ def test_second_derivatives_are_refused():
 def test_operator_contract():
     case = make_head(4, 9, 3, bias=True)
     arguments = (
-        *case.operands,
-        case.bias,
-        None,
-        0.9,
-        1.0,
-        None,
-        IGNORED,
-        True,
-        True,
-        False,
-        "torch",
-        True,
-        1 << 20,
-        None,
-        0,
-    )
+        *case.operands, case.bias, None, 0.9, 1.0, None, IGNORED, True, True, False, "torch", True, 1 << 20, None, 0,
+    )  # fmt: skip
     torch.library.opcheck(torch.ops.oorl_kernels.token_logprobs.default, arguments)
 
 
