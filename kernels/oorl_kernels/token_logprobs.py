@@ -8,7 +8,8 @@ product; neither do, in the backward, rows whose incoming gradient is zero (clip
 rows those are is read back to the host where that is free or saves time, and never while a CUDA graph is captured
 (head_backends says when).
 
-Memory: O(N) results, `workspace_mb` of logits at a time, a copy of the rows that count if others are left out.
+Memory: O(N) results, `workspace_mb` of logits at a time, a copy of the rows that count if others are left out (which
+the Triton forward does not need).
 Dimensions: N tokens, H hidden, V vocabulary.
 """
 
@@ -257,6 +258,9 @@ def linear_token_logprobs(
     autocast the tensors are cast to its dtype, as a linear layer's would be, and the results stay float32. With the
     Triton backend a row's forward result does not depend, bitwise, on the other rows. Time: 2 N V H operations forward
     and 6 backward, N counting the rows that are not ignored (and, backward, have a non-zero gradient).
+    The Triton forward never waits for the device; its backward reads one count back, but not while a CUDA graph is
+    captured, nor in what torch.compile made (where Triton products replace cuBLAS's, which need the count). Chunked
+    torch reads a count each way, and takes all rows, the ignored ones as zeros, while a graph is captured.
     Memory: O(N), workspace_mb, and dX and dW themselves; for half inputs dX is summed in float32 first.
 
     >>> hidden, head = torch.zeros(2, 3), torch.zeros(4, 3)
