@@ -14,9 +14,18 @@ from pathlib import Path
 from unittest import mock
 
 import torch
-from oorl_kernels import dispatch, launch_config, linear_token_logprobs, token_logprobs, token_logprobs_triton
+from oorl_kernels import (
+    dispatch,
+    head_backends,
+    launch_config,
+    linear_token_logprobs,
+    token_logprobs,
+    token_logprobs_triton,
+)
+from oorl_kernels.active_rows import device_rows
 from oorl_kernels.advantages import group_advantages, reinforce_pp_advantages
 from oorl_kernels.gepo_loss import gepo_loss
+from oorl_kernels.head_inputs import HeadOptions
 from oorl_kernels.launch_config import HeadConfig
 from oorl_kernels.policy_loss import policy_loss
 from triton.runtime.jit import JITFunction
@@ -180,6 +189,25 @@ def head_launches() -> None:
     head_forward_backward(torch.float16, rich=False)
     with mock.patch.object(torch, "get_float32_matmul_precision", lambda: "high"):
         head_forward_backward(torch.float32, rich=False)
+        captured_launches(torch.float32, rich=False)
+    captured_launches(torch.float32, rich=False)
+    captured_launches(torch.bfloat16, rich=True)
+    slice_launches()
+
+
+def captured_launches(dtype: torch.dtype, rich: bool) -> None:
+    """The backward that a CUDA graph records."""
+    with mock.patch.object(head_backends, "capturing", lambda device: True):
+        head_forward_backward(dtype, rich)
+
+
+def slice_launches() -> None:
+    """A slice of the vocabulary ends with its sums, not with results."""
+    tokens = torch.zeros(250, 256, dtype=torch.bfloat16), torch.zeros(4096, 256, dtype=torch.bfloat16)
+    ids = torch.zeros(250, dtype=torch.long)
+    for with_entropy in (False, True):
+        options, rows = HeadOptions(with_entropy=with_entropy), device_rows(ids == 0)
+        token_logprobs_triton.row_parts(*tokens, ids, None, None, options, rows)
 
 
 def head_forward_backward(dtype: torch.dtype, rich: bool) -> None:
@@ -188,7 +216,7 @@ def head_forward_backward(dtype: torch.dtype, rich: bool) -> None:
     features = {}
     if rich:
         features = {
-            "bias": torch.zeros(4096, dtype=dtype),
+            "bias": torch.zeros(4096, dtype=dtype, requires_grad=True),
             "temperature": torch.ones(250),
             "softcap": 30.0,
             "logit_scale": 0.5,

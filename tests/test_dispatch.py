@@ -47,7 +47,7 @@ def test_auto(machine):
         ({"interpreter": "1"}, CPU, torch.bfloat16, "interpreter computes bfloat16 products wrongly"),
         ({}, CUDA, torch.float64, "not float64"),
         ({"capability": (7, 5)}, CUDA, torch.float16, "capability 7.5"),
-        ({"hip": "6.4"}, CUDA, torch.float16, "NVIDIA"),
+        ({"hip": "6.4"}, CUDA, torch.float16, "NVIDIA devices, not AMD"),
         ({}, torch.device("mps"), torch.float16, "NVIDIA devices, not mps"),
         ({"installed": False}, CUDA, torch.float16, "not installed"),
     ],

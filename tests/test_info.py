@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import torch
 from oorl_kernels import info
 
@@ -23,6 +25,18 @@ def test_devices(monkeypatch):
     rows = dict(info.table())
     assert rows["cuda:0"].startswith("Hopper, sm_90: triton; launch configuration: ")
     assert rows["cuda:1"].startswith("Turing, sm_75: torch, chunked; the device has compute capability 7.5")
+
+
+def test_other_makers_take_chunked_torch_and_say_why(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "MI300X")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(gcnArchName="gfx942"))
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: torch.device("xpu"))
+    rows = dict(info.table())
+    reason = "torch, chunked; the Triton kernels are written for NVIDIA devices, not"
+    assert rows["cuda:0"] == f"MI300X, gfx942: {reason} AMD"
+    assert rows["xpu"] == f"{reason} xpu"
 
 
 def test_interpreter_is_named(monkeypatch):

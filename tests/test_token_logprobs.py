@@ -10,10 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oorl_kernels import chunked, linear_token_logprobs, reference
-from strategies import IGNORED, HeadCase, check_certainty, gradients, head_cases, make_head, torch_logprobs
+from strategies import IGNORED, HeadCase, check_certainty, cotangents, gradients, head_cases, make_head, torch_logprobs
 from tolerances import assert_no_worse, assert_rounding
 from torch.distributed.tensor import distribute_tensor, init_device_mesh
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 SMALL_MB = 0.001  # the smallest tiles there are, 128 x 128: several of them in 150 rows and 301 columns
 OPTIONS = {
@@ -230,9 +231,42 @@ def test_compiles_without_a_graph_break(entropy):
         assert torch.equal(actual, exact)
 
 
+def test_compiled_calls_may_vary():
+    """Other numbers and lengths recompile, but never break the graph."""
+    case = make_head(7, 17, 4, torch.float32)
+
+    def logprobs(hidden_states, target_ids, **numbers):
+        return linear_token_logprobs(hidden_states, case.lm_head_weight, target_ids, **numbers).logprobs
+
+    compiled = torch.compile(logprobs, fullgraph=True, backend="aot_eager")
+    for rows, number in ((7, 1.0), (6, 0.7), (5, 0.9)):
+        operands = case.hidden_states[:rows], case.target_ids[:rows].clamp(min=-rows)
+        numbers = {"temperature": number, "softcap": 4 * number, "logit_scale": -number, "ignore_index": -rows}
+        assert torch.equal(compiled(*operands, **numbers), logprobs(*operands, **numbers))
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_activation_checkpointing(reentrant):
+    case = make_head(6, 17, 4, bias=True)
+    want = gradients((ours(case).logprobs, None), case)
+    recomputed = checkpoint(lambda *_: ours(case).logprobs, *case.leaves, use_reentrant=reentrant)
+    (recomputed * cotangents(6)[0]).sum().backward()
+    for leaf, exact in zip(case.leaves, want, strict=True):
+        assert torch.equal(leaf.grad, exact)
+
+
+def test_second_derivatives_are_refused():
+    case = make_head(3, 7, 4)
+    (first,) = torch.autograd.grad(ours(case).logprobs.sum(), case.hidden_states, create_graph=True)
+    with pytest.raises(RuntimeError, match="no autograd formula"):
+        first.sum().backward()
+
+
 def test_operator_contract():
     case = make_head(4, 9, 3, bias=True)
-    arguments = (*case.operands, case.bias, None, 0.9, 1.0, None, IGNORED, True, True, False, "torch", 1 << 20)
+    arguments = (
+        *case.operands, case.bias, None, 0.9, 1.0, None, IGNORED, True, True, False, "torch", True, 1 << 20, None, 0,
+    )  # fmt: skip
     torch.library.opcheck(torch.ops.oorl_kernels.token_logprobs.default, arguments)
 
 
@@ -254,16 +288,30 @@ MISTAKES = {
     "temperature": (lambda c: {"temperature": 0.0}, ValueError, "temperature is 0.0; it must be positive"),
     "temperatures": (lambda c: {"temperature": torch.ones(3)}, ValueError, "must be a number or have"),
     "cold tokens": (lambda c: {"temperature": torch.zeros(5)}, ValueError, "not positive"),
+    "hot tokens": (lambda c: {"temperature": torch.full((5,), math.inf)}, ValueError, "not positive and finite"),
+    "temperature's kind": (lambda c: {"temperature": "hot"}, TypeError, "temperature must be a number, not str"),
     "learnt": (lambda c: {"temperature": torch.ones(5, requires_grad=True)}, ValueError, "detach"),
     "softcap": (lambda c: {"softcap": -1.0}, ValueError, "softcap is -1.0"),
     "scale": (lambda c: {"logit_scale": math.inf}, ValueError, "logit_scale is inf"),
+    "learnt scale": (lambda c: {"logit_scale": torch.ones(())}, TypeError, "logit_scale must be a number, not Tensor"),
+    "softcap's kind": (lambda c: {"softcap": "3"}, TypeError, "softcap must be a number, not str"),
+    "ignored": (lambda c: {"ignore_index": None}, TypeError, "ignore_index must be an int, not NoneType"),
     "workspace": (lambda c: {"workspace_mb": 0}, ValueError, "workspace_mb is 0"),
+    "no end of workspace": (lambda c: {"workspace_mb": math.inf}, ValueError, "positive and finite"),
+    "sparse": (lambda c: {"lm_head_weight": c.lm_head_weight.detach().to_sparse()}, TypeError, "a dense tensor"),
     "entropy": (lambda c: {"entropy": "yes"}, ValueError, "none, value, grad"),
     "backend": (lambda c: {"backend": "cuda"}, ValueError, "auto, triton, torch"),
     "NaN hidden": (lambda c: {"hidden_states": c.hidden_states.index_fill(0, torch.tensor([3]), math.nan)}, ValueError,
                    "hidden_states at flat position 3 is not finite"),
     "infinite hidden": (lambda c: {"hidden_states": c.hidden_states.index_fill(0, torch.tensor([1]), math.inf)},
                         ValueError, "hidden_states at flat position 1 is not finite"),
+    "infinite hidden under a cap": (
+        lambda c: {"hidden_states": c.hidden_states.index_fill(0, torch.tensor([1]), math.inf), "softcap": 3.0},
+        ValueError, "hidden_states at flat position 1 is not finite"),
+    "infinite weight under a cap": (
+        lambda c: {"lm_head_weight": c.lm_head_weight.index_fill(0, torch.tensor([1]), math.inf), "softcap": 3.0},
+        ValueError, "lm_head_weight is not finite"),
+    "nothing but forbidden tokens": (lambda c: {"bias": torch.full((9,), -math.inf)}, ValueError, "look at .* bias"),
     "NaN weight": (lambda c: {"lm_head_weight": c.lm_head_weight.index_fill(0, torch.tensor([8]), math.nan)},
                    ValueError, "look at lm_head_weight"),
 }  # fmt: skip

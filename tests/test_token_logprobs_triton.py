@@ -11,7 +11,7 @@ import pytest
 import torch
 from oorl_kernels import linear_token_logprobs
 from oorl_kernels.launch_config import INTERPRETER
-from strategies import HeadCase, check_certainty, gradients, make_head, torch_logprobs
+from strategies import IGNORED, HeadCase, check_certainty, gradients, make_head, torch_logprobs
 from tolerances import assert_no_worse, assert_rounding
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -80,6 +80,10 @@ def test_a_row_does_not_depend_on_its_batch():
         part = replace(case, hidden_states=case.hidden_states[rows], target_ids=case.target_ids[rows])
         for actual, among_others in zip(kernels(part, "value"), whole, strict=True):
             assert torch.equal(actual, among_others[rows])
+    half = replace(case, target_ids=case.target_ids.masked_fill(torch.arange(37, device=DEVICE) % 3 == 1, IGNORED))
+    rows = half.target_ids != IGNORED
+    for actual, among_others in zip(kernels(half, "value"), whole, strict=True):
+        assert torch.equal(actual[rows], among_others[rows])
 
 
 def test_forbidden_tokens_have_no_probability():
@@ -108,6 +112,35 @@ def test_strides():
     assert torch.equal(outputs[0][0], outputs[1][0])
     for name, actual, exact in zip(("dX", "dW"), *(gradients((out, None), of) for out, of in outputs), strict=True):
         assert_rounding(name, actual, exact, 70)
+
+
+@pytest.mark.skipif(DEVICE == "cuda", reason="reads a file through the host's address space")
+@pytest.mark.parametrize("far", ["rows", "columns", "depth"])
+def test_offsets_of_strided_operands_pass_32_bits(far, tmp_path):
+    """The last row, column or hidden unit lies over 2^31 elements away: in a sparse file, which takes no memory."""
+    case = make_head(33, 35, 34, torch.float32, ignored=0.0)
+
+    def spread(tensor: torch.Tensor, stride: tuple[int, int], name: str) -> torch.Tensor:
+        size = sum((n - 1) * step for n, step in zip(tensor.shape, stride, strict=True)) + 1
+        assert size > 2**31
+        file = tmp_path / name
+        with file.open("wb") as sparse:
+            sparse.truncate(4 * size)
+        return torch.from_file(str(file), shared=True, size=size).as_strided(tensor.shape, stride).copy_(tensor)
+
+    with torch.no_grad():
+        hidden_states, lm_head_weight = case.hidden_states, case.lm_head_weight
+        if far != "columns":
+            hidden_states = spread(hidden_states, (2**26, 1) if far == "rows" else (1, 2**26), "x")
+        if far != "rows":
+            lm_head_weight = spread(lm_head_weight, (2**26, 1) if far == "columns" else (1, 2**26), "w")
+        got = kernels(replace(case, hidden_states=hidden_states, lm_head_weight=lm_head_weight))
+        assert torch.equal(got.logprobs, kernels(case).logprobs)
+    leaves = [tensor.detach().requires_grad_() for tensor in (hidden_states, lm_head_weight)]
+    far_case = replace(case, hidden_states=leaves[0], lm_head_weight=leaves[1])
+    results = [gradients((kernels(of).logprobs, None), of) for of in (far_case, case)]
+    for name, actual, exact in zip(("dX", "dW"), *results, strict=True):
+        assert_rounding(name, actual, exact, 35)
 
 
 def test_nothing_is_read_before_it_is_written():

@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .head_inputs import HeadOptions, RowResults
+from .head_inputs import HeadOptions, RowParts, RowResults
 from .head_tiles import Head, HeadGradients, RowGradients, RowStatistics, compute_dtype, spans, tile_view
 
 # 2048 x 2048 fp32 logits are 16 MiB: about what a last-level cache holds, in products long enough to run at full rate.
@@ -39,15 +39,15 @@ def tile_shape(num_rows: int, vocab: int, x: Tensor, buffers: int, workspace_byt
     return rows, columns
 
 
-def forward(
+def row_parts(
     x: Tensor,
     weight: Tensor,
     target_ids: Tensor,
     bias: Tensor | None,
     inv_temperature: Tensor | None,
     options: HeadOptions,
-) -> RowResults:
-    """Results of rows x [N, H] that all count; ids lie in 0..V-1."""
+) -> RowParts:
+    """Softmax sums of rows x [N, H] that all count; an id outside 0..V-1 is one that this slice does not hold."""
     num_rows, vocab = x.shape[0], weight.shape[0]
     head = Head.prepare(x, weight, bias, inv_temperature, options)
     rows, columns = tile_shape(num_rows, vocab, x, 1 + options.with_entropy, options.workspace_bytes)
@@ -60,7 +60,12 @@ def forward(
             tile = head.logits(tile_view(buffer, n1 - n0, v1 - v0), n0, n1, slab, slab_bias)
             scratch = None if spare is None else tile_view(spare, n1 - n0, v1 - v0)
             statistics.update(tile, scratch, target_ids, n0, n1, v0)
-    return statistics.finish()
+    return statistics.parts()
+
+
+def forward(*operands) -> RowResults:
+    """Results of rows; the arguments are those of `row_parts`."""
+    return row_parts(*operands).finish()
 
 
 def backward(
@@ -75,7 +80,7 @@ def backward(
     options: HeadOptions,
     need: tuple[bool, bool, bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Gradients of (x, weight, bias), those asked for in `need`, in the dtypes of their tensors."""
+    """Gradients of (x, weight, bias), those asked for in `need`; that of x in the compute dtype."""
     num_rows, vocab = x.shape[0], weight.shape[0]
     head = Head.prepare(x, weight, bias, inv_temperature, options)
     rows_of = RowGradients.prepare(head, x, target_ids, results, d_logprobs, d_entropy)

@@ -39,7 +39,9 @@ def triton_refusal(device: torch.device, dtype: torch.dtype) -> str | None:
             return "Triton's interpreter computes bfloat16 products wrongly; use float32 or float16 there"
         return None
     if device.type != "cuda" or torch.version.hip is not None:
-        return f"the Triton kernels are written for NVIDIA devices, not {device.type}"
+        return (
+            f"the Triton kernels are written for NVIDIA devices, not {'AMD' if device.type == 'cuda' else device.type}"
+        )
     capability = torch.cuda.get_device_capability(device)
     if capability < MIN_TRITON_CAPABILITY:
         return f"the device has compute capability {capability[0]}.{capability[1]}, and the kernels need 8.0"

@@ -9,8 +9,9 @@ whose coefficient is known to be zero beforehand (zero advantage, no KL, no entr
 none.
 
 It pays while a chunk has enough rows to hide the fp32 sum of dW being read and written once a chunk; otherwise, and
-with a ratio per sequence, whose coefficients couple the rows of a sequence, and on the Triton backend, whose logits
-never leave registers, `linear_policy_loss` is `linear_token_logprobs` followed by `policy_loss`: equal to rounding.
+with a ratio per sequence, whose coefficients couple the rows of a sequence, with a head spread over ranks, whose slices
+must all be known first, and on the Triton backend, whose logits never leave registers, `linear_policy_loss` is
+`linear_token_logprobs` followed by `policy_loss`: equal to rounding.
 
 Memory of the sweep: `workspace_mb` of logits, and the gradients themselves from the forward on (dW summed in fp32).
 Dimensions: N tokens, H hidden, V vocabulary.
@@ -18,23 +19,29 @@ Dimensions: N tokens, H hidden, V vocabulary.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
 from . import chunked
+from .active_rows import capturing, place, refuse_reads, selected, take
 from .dispatch import choose_backend
 from .fused_sweep import MIN_CHUNK_ROWS_ACCELERATOR, MIN_CHUNK_ROWS_CPU, TokenTerms, rows_that_fit, sweep
-from .head_inputs import HeadInputs, HeadOptions, RowResults, head_inputs, take
-from .head_rows import check_finite, check_ids, place, selected
+from .head_inputs import HeadInputs, HeadOptions, RowResults, head_inputs
 from .head_tiles import HeadGradients, compute_dtype
 from .policy_loss import PolicyLoss, check_options, check_tokens, loss_normalizer, per_token_advantages, policy_loss
 from .policy_loss_torch import SurrogateOptions, sequence_sizes
 from .token_logprobs import linear_token_logprobs
+from .value_checks import check_finite, check_ids, fault_before_cap, raise_fault
+from .vocab_parallel import group_name
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
-@torch.library.custom_op("oorl_kernels::linear_policy_sweep", mutates_args=())
+# It asks how many rows count, so compiled graphs keep it out of CUDA graphs, and a capture takes the composition.
+@torch.library.custom_op("oorl_kernels::linear_policy_sweep", mutates_args=(), tags=(torch.Tag.cudagraph_unsafe,))
 def _linear_policy_sweep_op(
     hidden_states: Tensor,
     lm_head_weight: Tensor,
@@ -72,6 +79,7 @@ def _linear_policy_sweep_op(
     counts = target_ids != ignore_index
     check_values = check_values or hidden_states.device.type == "cpu"
     if check_values:
+        raise_fault(fault_before_cap(hidden_states, lm_head_weight, counts, softcap), num_rows)
         check_ids(target_ids, counts, vocab)
     # without KL and entropy bonus a zero advantage is a zero gradient: such a token is only measured
     moves = counts if kl_coef != 0.0 or entropy_coef != 0.0 else counts & (advantages != 0)
@@ -104,7 +112,9 @@ def _linear_policy_sweep_op(
             loss, results = sweep(*operands(rows), terms.at(rows), gradients)
             keep(rows, results)
     d_hidden, d_weight, d_bias = (logprobs.new_empty(0) if d is None else d for d in gradients.results())
-    return loss, logprobs, entropy, place(d_hidden, rows, num_rows) if need_hidden else d_hidden, d_weight, d_bias
+    if need_hidden:
+        d_hidden = place(d_hidden.to(hidden_states.dtype), rows, num_rows)
+    return loss, logprobs, entropy, d_hidden, d_weight, d_bias
 
 
 @_linear_policy_sweep_op.register_fake
@@ -163,6 +173,8 @@ def _one_sweep(head: HeadInputs, backend: str, keep_z: bool) -> bool:
     tensors = (head.hidden_states, head.lm_head_weight, head.bias)
     if backend != "torch" or not torch.is_grad_enabled() or not any(t is not None and t.requires_grad for t in tensors):
         return False
+    if not torch.compiler.is_compiling() and capturing(head.hidden_states.device):
+        return False
     num_rows, vocab = head.target_ids.numel(), head.lm_head_weight.shape[0]
     least = MIN_CHUNK_ROWS_CPU if head.hidden_states.device.type == "cpu" else MIN_CHUNK_ROWS_ACCELERATOR
     return rows_that_fit(vocab, head.hidden_states.dtype, keep_z, head.workspace_bytes) >= min(least, num_rows)
@@ -197,6 +209,8 @@ def linear_policy_loss(
     backend: str = "auto",
     workspace_mb: int = 256,
     check_values: bool = False,
+    tp_group: ProcessGroup | None = None,
+    vocab_start: int = 0,
 ) -> PolicyLoss:
     """`policy_loss` of `linear_token_logprobs`, with the gradients made in the forward where that saves a product.
 
@@ -212,6 +226,8 @@ def linear_policy_loss(
             aggregation, normalizer, max_tokens, cu_seqlens: as in `policy_loss`.
         bias, temperature, logit_scale, softcap, ignore_index, backend, workspace_mb, check_values: as in
             `linear_token_logprobs`. A workspace of 4 V bytes a token holds one chunk of everything.
+        tp_group, vocab_start: as in `linear_token_logprobs`, which is what is called then, for a token's loss waits for
+            every slice of the vocabulary: all ranks pass the same tokens and get the same loss.
 
     Returns:
         PolicyLoss: `loss` (0-d, float32, or float64 for float64 inputs) carries the gradient to hidden_states,
@@ -230,7 +246,11 @@ def linear_policy_loss(
     >>> linear_policy_loss(hidden, head, torch.tensor([1, 2]), old, ones, ones).loss.detach()
     tensor(-1.0000)
     """
-    head = head_inputs(hidden_states, lm_head_weight, target_ids, bias, temperature, logit_scale, softcap, workspace_mb)
+    head = head_inputs(
+        hidden_states, lm_head_weight, target_ids, bias, temperature, logit_scale, softcap, workspace_mb, ignore_index
+    )
+    group_name(tp_group, vocab_start)
+    refuse_reads(check_values, hidden_states.device)
     options = SurrogateOptions(clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl_estimator, entropy_coef)
     with_entropy = with_entropy or entropy_coef != 0.0
     tokens = hidden_states[..., 0].detach()  # stands for the log-probs: their shape, device and kind
@@ -257,7 +277,7 @@ def linear_policy_loss(
     }
     chosen = choose_backend(backend, hidden_states.device, head.hidden_states.dtype)
     keep_z = softcap is not None or entropy_coef != 0.0
-    if ratio_level != "token" or not _one_sweep(head, chosen, keep_z):
+    if tp_group is not None or ratio_level != "token" or not _one_sweep(head, chosen, keep_z):
         entropy_mode = ("grad" if entropy_coef != 0.0 else "value") if with_entropy else "none"
         logprobs, entropy, _ = linear_token_logprobs(
             hidden_states,
@@ -272,6 +292,8 @@ def linear_policy_loss(
             backend=backend,
             workspace_mb=workspace_mb,
             check_values=check_values,
+            tp_group=tp_group,
+            vocab_start=vocab_start,
         )
         return policy_loss(logprobs, old_logprobs, advantages, trained, entropy=entropy, **settings)
 
@@ -302,7 +324,7 @@ def linear_policy_loss(
         kl_estimator,
         float(entropy_coef),
         ignore_index,
-        check_values,
+        bool(check_values),
         head.workspace_bytes,
         *needed,
     )

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .head_inputs import HeadOptions, RowResults, take
+from .active_rows import take
+from .head_inputs import HeadOptions, RowResults
 from .head_tiles import Head, HeadGradients, RowGradients, RowStatistics, compute_dtype, spans, tile_view
 from .policy_loss_torch import SurrogateOptions, token_policy_terms
 
@@ -141,4 +142,4 @@ def _chunk_logits(
         spare = tile_view(spares[-1], *tile.shape) if options.with_entropy else None
         statistics.update(scratch, spare, target_ids, 0, num_rows, v0)
         maxima.append(None if keep_z else statistics.max.clone())
-    return statistics.finish(), maxima
+    return statistics.parts().finish(), maxima

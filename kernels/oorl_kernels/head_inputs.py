@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from .active_rows import place, take
 
 FLOATING = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 INTEGERS = (torch.int32, torch.int64)
@@ -26,6 +29,25 @@ class HeadOptions:
     softcap: float | None = None
     with_entropy: bool = False
     workspace_bytes: int = 256 << 20
+
+
+class RowParts(NamedTuple):
+    """Softmax sums of rows, each [N], over the whole vocabulary or over a slice of it."""
+
+    row_max: Tensor  # -inf where every column is forbidden
+    rest: Tensor  # sum of exp(z - row_max) without the maximum's own 1
+    target_logit: Tensor  # 0 where the slice does not hold the target
+    weighted: Tensor | None  # sum of exp(z - row_max) (z - row_max); None without an entropy
+
+    def finish(self) -> RowResults:
+        """Log-probs of the targets, entropies (or None) and the two parts of the log-sum-exps."""
+        log_sum = self.rest.log1p()
+        entropy = None if self.weighted is None else log_sum - self.weighted / (1.0 + self.rest)
+        return RowResults((self.target_logit - self.row_max) - log_sum, entropy, self.row_max, log_sum)
+
+    def place(self, rows: Tensor | None, num_rows: int) -> RowParts:
+        """The sums in their places among `num_rows` rows, zeros elsewhere."""
+        return RowParts(*(place(values, rows, num_rows) for values in self))
 
 
 class RowResults(NamedTuple):
@@ -43,10 +65,13 @@ class RowResults(NamedTuple):
         """The results of some rows, or of all for None."""
         return RowResults(*(take(values, rows) for values in self))
 
+    def where(self, counts: Tensor) -> RowResults:
+        """The results where rows count, zeros elsewhere."""
+        return RowResults(*(None if values is None else torch.where(counts, values, 0.0) for values in self))
 
-def take(tensor: Tensor | None, rows: Tensor | None) -> Tensor | None:
-    """Some rows of a tensor, or the tensor itself for None."""
-    return tensor if tensor is None or rows is None else tensor.index_select(0, rows)
+    def place(self, rows: Tensor | None, num_rows: int) -> RowResults:
+        """The results in their places among `num_rows` rows, zeros elsewhere."""
+        return RowResults(*(place(values, rows, num_rows) for values in self))
 
 
 @dataclass(frozen=True)
@@ -73,6 +98,7 @@ def head_inputs(
     logit_scale: float,
     softcap: float | None,
     workspace_mb: int,
+    ignore_index: int = -100,
 ) -> HeadInputs:
     """Check everything but values on devices; ValueError or TypeError says in a sentence what is wrong."""
     _check_plain("hidden_states", hidden_states)
@@ -80,7 +106,7 @@ def head_inputs(
     _check_plain("target_ids", target_ids)
     if bias is not None:
         _check_plain("bias", bias)
-    _check_scalars(logit_scale, softcap, workspace_mb)
+    _check_scalars(logit_scale, softcap, workspace_mb, ignore_index)
     if lm_head_weight.dim() != 2 or 0 in lm_head_weight.shape:
         raise ValueError(f"lm_head_weight must be [V, H] with V, H > 0, not {_shape(lm_head_weight)}")
     vocab, hidden = lm_head_weight.shape
@@ -126,15 +152,28 @@ def _check_plain(name: str, tensor: Tensor) -> None:
             f"{name} is a DTensor, of which this rank holds a part; read it inside a module method that FSDP unshards "
             "(torch.distributed.fsdp.register_fsdp_forward_method), where it is a plain tensor"
         )
+    if tensor.layout is not torch.strided:
+        raise TypeError(f"{name} must be a dense tensor, not one of layout {tensor.layout}")
 
 
-def _check_scalars(logit_scale: float, softcap: float | None, workspace_mb: int) -> None:
-    if not math.isfinite(logit_scale):
+def _check_number(name: str, value: object) -> None:
+    if isinstance(value, Tensor) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+
+
+def _check_scalars(logit_scale: float, softcap: float | None, workspace_mb: int, ignore_index: int) -> None:
+    _check_number("logit_scale", logit_scale)
+    _check_number("softcap", 1.0 if softcap is None else softcap)
+    _check_number("workspace_mb", workspace_mb)
+    if not isinstance(ignore_index, int):
+        raise TypeError(f"ignore_index must be an int, not {type(ignore_index).__name__}")
+    # comparisons, for math.isfinite does not trace once a compiled call's number has varied
+    if not -math.inf < logit_scale < math.inf:
         raise ValueError(f"logit_scale is {logit_scale}; it must be finite")
-    if softcap is not None and not (softcap > 0 and math.isfinite(softcap)):
+    if softcap is not None and not 0 < softcap < math.inf:
         raise ValueError(f"softcap is {softcap}; it must be positive and finite, or None for no cap")
-    if not workspace_mb > 0:
-        raise ValueError(f"workspace_mb is {workspace_mb}; it must be positive")
+    if not 0 < workspace_mb < math.inf:
+        raise ValueError(f"workspace_mb is {workspace_mb}; it must be positive and finite")
 
 
 def _check_devices(hidden_states: Tensor, **others: Tensor | None) -> None:
@@ -157,7 +196,8 @@ def _autocast(*tensors: Tensor | None) -> list[Tensor | None]:
 def _temperature(temperature: float | Tensor, target_ids: Tensor, dtype: torch.dtype) -> tuple[float, Tensor | None]:
     """A number, or 1.0 and the inverse of a tensor as [N]."""
     if not isinstance(temperature, Tensor):
-        if not (temperature > 0 and math.isfinite(temperature)):
+        _check_number("temperature", temperature)
+        if not 0 < temperature < math.inf:
             raise ValueError(f"temperature is {temperature}; it must be positive and finite")
         return float(temperature), None
     if temperature.requires_grad:
@@ -166,7 +206,9 @@ def _temperature(temperature: float | Tensor, target_ids: Tensor, dtype: torch.d
         raise ValueError(f"temperature {_shape(temperature)} must be a number or have target_ids' {_shape(target_ids)}")
     if temperature.device != target_ids.device:
         raise ValueError(f"temperature is on {temperature.device} and target_ids on {target_ids.device}; move one")
-    if temperature.device.type == "cpu" and not torch.compiler.is_compiling() and not (temperature > 0).all():
-        raise ValueError("temperature holds a value that is not positive")
+    usable = (temperature > 0) & (temperature < math.inf)
+    if temperature.device.type == "cpu" and not torch.compiler.is_compiling() and not usable.all():
+        raise ValueError("temperature holds a value that is not positive and finite")
     full = torch.float64 if dtype is torch.float64 else torch.float32
-    return 1.0, temperature.to(full).reciprocal().expand(target_ids.shape).reshape(-1)
+    inverse = temperature.to(full).reciprocal().where(usable, math.nan)  # a NaN row where values are not read
+    return 1.0, inverse.expand(target_ids.shape).reshape(-1)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .head_inputs import HeadOptions, RowResults
+from .head_inputs import HeadOptions, RowParts, RowResults
 
 ARGMAX_BLOCK = 64  # columns
 
@@ -160,11 +160,10 @@ class RowStatistics:
         self.rest[n0:n1] = rest + others
         self.max[n0:n1] = new_max
 
-    def finish(self) -> RowResults:
-        """Log-probs of the targets, entropies (or None) and the two parts of the log-sum-exps."""
-        log_sum = self.rest.log1p()
-        entropy = None if self.weighted is None else log_sum - self.weighted / (1.0 + self.rest)
-        return RowResults((self.target_logit - self.max) - log_sum, entropy, self.max, log_sum)
+    def parts(self) -> RowParts:
+        """The sums over the tiles so far."""
+        row_max = self.max.masked_fill(self.max == self.lowest, -torch.inf)
+        return RowParts(row_max, self.rest, self.target_logit, self.weighted)
 
 
 def row_argmax(tile: Tensor) -> tuple[Tensor, Tensor]:
@@ -253,7 +252,7 @@ class HeadGradients:
     ) -> None:
         """`by_slab`: all rows of a slab of columns come together, so that a slab of dW may be rounded at its end."""
         self.dtype = compute_dtype(x.dtype)
-        self.tensors = (x, weight, bias)
+        self.weight, self.bias = weight, bias
         self.make = torch.empty if x.shape[0] > 0 else torch.zeros  # without rows no product will write
         self.d_x = self.make(x.shape, dtype=self.dtype, device=x.device) if need[0] else None
         dw_dtype = weight.dtype if by_slab else self.dtype
@@ -291,6 +290,6 @@ class HeadGradients:
             self.d_x[n0:n1].mul_(gain[:, None])
 
     def results(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """(dX, dW, db) in the dtypes of their tensors."""
-        sums = zip((self.d_x, self.d_weight, self.d_bias), self.tensors, strict=True)
-        return tuple(None if total is None else total.to(of.dtype) for total, of in sums)
+        """dX in the compute dtype, for ranks may have to add theirs up first; dW and db in those of their tensors."""
+        sums = zip((self.d_weight, self.d_bias), (self.weight, self.bias), strict=True)
+        return self.d_x, *(None if total is None else total.to(of.dtype) for total, of in sums)

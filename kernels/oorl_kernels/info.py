@@ -26,14 +26,21 @@ def _device_rows() -> list[tuple[str, str]]:
             kernels = "interpreted on request (backend='triton')" if refusal is None else f"no Triton: {refusal}"
             rows.append(("cpu", f"torch, chunked; {kernels}"))
             continue
-        name, capability = torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device)
         backend = f"torch, chunked; {refusal}"
         if refusal is None:
-            backend = f"triton; launch configuration: {config_source(capability)}"
-        rows.append((str(device), f"{name}, sm_{capability[0]}{capability[1]}: {backend}"))
-    if torch.backends.mps.is_available():
-        rows.append(("mps", "torch, chunked"))
+            backend = f"triton; launch configuration: {config_source(torch.cuda.get_device_capability(device))}"
+        rows.append((str(device), f"{torch.cuda.get_device_name(device)}, {_architecture(device)}: {backend}"))
+    other = torch.accelerator.current_accelerator(check_available=True)
+    if other is not None and other.type != "cuda":
+        rows.append((other.type, f"torch, chunked; {triton_refusal(other, torch.float32)}"))
     return rows
+
+
+def _architecture(device: torch.device) -> str:
+    """sm_90 on NVIDIA, gfx942 or the like on AMD."""
+    if torch.version.hip is not None:
+        return torch.cuda.get_device_properties(device).gcnArchName
+    return "sm_{}{}".format(*torch.cuda.get_device_capability(device))
 
 
 def table() -> list[tuple[str, str]]:

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from . import sparse_torch
-from .head_inputs import HeadInputs, HeadOptions, RowResults, take
-from .head_rows import check_finite, check_ids, place, selected
+from .active_rows import place, selected, take
+from .head_inputs import HeadInputs, HeadOptions, RowResults
 from .head_tiles import compute_dtype
 from .sparse_torch import ENTRY_CAPACITY, KeptEntries
+from .value_checks import check_finite, check_ids, fault_before_cap, raise_fault
 
 DEFAULT_TAU = 2.0**-12
 
@@ -68,6 +69,7 @@ def _sparse_op(
     counts = target_ids != ignore_index
     check_values = check_values or hidden_states.device.type == "cpu"
     if check_values:
+        raise_fault(fault_before_cap(hidden_states, lm_head_weight, counts, softcap), num_rows)
         check_ids(target_ids, counts, vocab)
     rows = selected(counts)
     x, ids, inverse = take(hidden_states, rows), take(target_ids, rows), take(inv_temperature, rows)

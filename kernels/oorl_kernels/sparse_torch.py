@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import chunked
-from .head_inputs import HeadOptions, RowResults, take
+from .active_rows import take
+from .head_inputs import HeadOptions, RowResults
 from .head_tiles import Head, RowStatistics, compute_dtype, spans
 from .sparse_sampling import BLOCK, line_offsets, plan_blocks, select
 
@@ -105,7 +106,7 @@ class _Blocks:
             statistics.update(tile, scratch, target_ids, 0, self.num_rows, v0)
             self.references.append(statistics.max.clone())
             torch.sum(tile.view(self.num_rows, -1, BLOCK), 2, out=self.mass[:, v0 // BLOCK : v1 // BLOCK])
-        results = statistics.finish()
+        results = statistics.parts().finish()
         self.scales = (
             torch.stack(self.references, 1).sub_(results.row_max[:, None]).sub_(results.log_sum[:, None]).exp_()
         )
@@ -173,7 +174,7 @@ def backward(
     tokens, token = torch.unique(kept.columns[row, slot].long(), return_inverse=True)
     dtype = values.dtype
     if need[0]:
-        d_x = torch.zeros_like(x).index_copy_(0, dense, d_x)
+        d_x = torch.zeros_like(x).index_copy_(0, dense, d_x.to(x.dtype))
         rows, lengths = torch.unique_consecutive(row, return_counts=True)
         d_x[rows] = _segment_sums(weight[tokens].to(dtype), token, lengths, values).to(x.dtype)
     if need[1]:

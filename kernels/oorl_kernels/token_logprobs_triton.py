@@ -19,184 +19,22 @@ from __future__ import annotations
 
 import torch
 import triton
-import triton.language as tl
 from torch import Tensor
 
+from .active_rows import DeviceRows
 from .dispatch import interpreting
-from .head_inputs import HeadOptions, RowResults
+from .head_inputs import HeadOptions, RowParts, RowResults
 from .head_tiles import HeadGradients, product_dtype, spans, tile_view
-from .jit_math import grouped_tile, log1p, merge_softmax, tanh_and_slope
 from .launch_config import HeadConfig, head_config
+from .row_products_triton import DeviceRowGradients
+from .token_logprobs_kernels import (
+    _token_logprobs_combine_kernel,
+    _token_logprobs_dlogits_kernel,
+    _token_logprobs_fwd_kernel,
+)
 
 COMBINE_ROWS = 128
 MIN_SLAB_COLUMNS = 2048  # narrower products leave the device idle: split the rows instead
-
-
-@triton.jit
-def _logits_tile(
-    x_ptr, w_ptr, bias_ptr, inv_temperature_ptr,
-    offs_n, offs_v, num_rows, vocab, hidden,
-    stride_x_n, stride_x_h, stride_w_v, stride_w_h,
-    logit_scale, softcap, inv_temperature,
-    HAS_BIAS: tl.constexpr, HAS_SOFTCAP: tl.constexpr, ROW_TEMPERATURE: tl.constexpr, PRECISION: tl.constexpr,
-    BLOCK_N: tl.constexpr, BLOCK_V: tl.constexpr, BLOCK_H: tl.constexpr,
-):  # fmt: skip
-    """z [BLOCK_N, BLOCK_V] in fp32, the softcap's derivative (or z again) and 1 / temperature [BLOCK_N].
-
-    Rows and columns beyond the end repeat the last one: the caller masks what it makes of them.
-    """
-    rows = tl.minimum(offs_n, num_rows - 1).to(tl.int64)
-    columns = tl.minimum(offs_v, vocab - 1).to(tl.int64)
-    offs_h = tl.arange(0, BLOCK_H)
-    x_ptrs = x_ptr + rows[:, None] * stride_x_n + offs_h[None, :] * stride_x_h  # [BLOCK_N, BLOCK_H]
-    w_ptrs = w_ptr + columns[None, :] * stride_w_v + offs_h[:, None] * stride_w_h  # [BLOCK_H, BLOCK_V]
-    z = tl.zeros((BLOCK_N, BLOCK_V), dtype=tl.float32)
-    for h in range(0, hidden, BLOCK_H):
-        mask_h = offs_h < hidden - h
-        x = tl.load(x_ptrs, mask=mask_h[None, :], other=0.0)
-        w = tl.load(w_ptrs, mask=mask_h[:, None], other=0.0)
-        z = tl.dot(x, w, z, input_precision=PRECISION)
-        x_ptrs += BLOCK_H * stride_x_h
-        w_ptrs += BLOCK_H * stride_w_h
-    if HAS_BIAS:
-        z += tl.load(bias_ptr + columns).to(tl.float32)[None, :]
-    z *= logit_scale
-    slope = z
-    if HAS_SOFTCAP:
-        capped, slope = tanh_and_slope(z / softcap)
-        z = softcap * capped
-    inverse = tl.zeros((BLOCK_N,), dtype=tl.float32) + inv_temperature
-    if ROW_TEMPERATURE:
-        inverse = tl.load(inv_temperature_ptr + rows)
-    return z * inverse[:, None], slope, inverse
-
-
-@triton.jit
-def _token_logprobs_fwd_kernel(
-    x_ptr, w_ptr, bias_ptr, inv_temperature_ptr, target_ptr,
-    part_max_ptr, part_rest_ptr, part_weighted_ptr,  # [S, N] out
-    target_logit_ptr,  # [N] out
-    num_rows, vocab, hidden, num_splits,
-    stride_x_n, stride_x_h, stride_w_v, stride_w_h,
-    logit_scale, softcap, inv_temperature,
-    HAS_BIAS: tl.constexpr, HAS_SOFTCAP: tl.constexpr, ROW_TEMPERATURE: tl.constexpr, WITH_ENTROPY: tl.constexpr,
-    PRECISION: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_V: tl.constexpr, BLOCK_H: tl.constexpr,
-    GROUP_N: tl.constexpr, SPLIT_TILES: tl.constexpr,
-):  # fmt: skip
-    """One block of rows over SPLIT_TILES column tiles: its side of merge_softmax, and the target's logit."""
-    block, split = grouped_tile(tl.program_id(0), tl.cdiv(num_rows, BLOCK_N), num_splits, GROUP_N)
-    offs_n = block * BLOCK_N + tl.arange(0, BLOCK_N)
-    mask_n = offs_n < num_rows
-    target = tl.load(target_ptr + offs_n, mask=mask_n, other=-1)
-    row_max = tl.full((BLOCK_N,), float("-inf"), dtype=tl.float32)
-    row_rest = tl.zeros((BLOCK_N,), dtype=tl.float32)
-    row_weighted = tl.zeros((BLOCK_N,), dtype=tl.float32)
-    target_logit = tl.zeros((BLOCK_N,), dtype=tl.float32)
-    first = split * (SPLIT_TILES * BLOCK_V)
-    end = tl.minimum(first + SPLIT_TILES * BLOCK_V, vocab)
-    for v in range(first, end, BLOCK_V):
-        offs_v = v + tl.arange(0, BLOCK_V)
-        z, _, _ = _logits_tile(
-            x_ptr, w_ptr, bias_ptr, inv_temperature_ptr, offs_n, offs_v, num_rows, vocab, hidden,
-            stride_x_n, stride_x_h, stride_w_v, stride_w_h, logit_scale, softcap, inv_temperature,
-            HAS_BIAS, HAS_SOFTCAP, ROW_TEMPERATURE, PRECISION, BLOCK_N, BLOCK_V, BLOCK_H,
-        )  # fmt: skip
-        # masked after the softcap, which would bring padding back to -softcap
-        z = tl.where((offs_v < vocab)[None, :], z, float("-inf"))
-        target_logit += tl.sum(tl.where(offs_v[None, :] == target[:, None], z, 0.0), 1)
-        tile_max = tl.max(z, 1)
-        shift = z - tl.where(tile_max == float("-inf"), 0.0, tile_max)[:, None]
-        e = tl.exp(shift)
-        is_top = shift == 0.0
-        tile_rest = tl.sum(tl.where(is_top, 0.0, e), 1) + (tl.sum(is_top.to(tl.float32), 1) - 1.0)
-        tile_weighted = row_weighted
-        if WITH_ENTROPY:
-            tile_weighted = tl.sum(e * tl.where(shift == float("-inf"), 0.0, shift), 1)
-        row_max, row_rest, row_weighted = merge_softmax(
-            row_max, row_rest, row_weighted, tile_max, tile_rest, tile_weighted
-        )
-    part = split.to(tl.int64) * num_rows + offs_n
-    tl.store(part_max_ptr + part, row_max, mask=mask_n)
-    tl.store(part_rest_ptr + part, row_rest, mask=mask_n)
-    if WITH_ENTROPY:
-        tl.store(part_weighted_ptr + part, row_weighted, mask=mask_n)
-    tl.store(target_logit_ptr + offs_n, target_logit, mask=mask_n & (target >= first) & (target < end))
-
-
-@triton.jit
-def _token_logprobs_combine_kernel(
-    part_max_ptr, part_rest_ptr, part_weighted_ptr,  # [S, N]
-    target_logit_ptr, logprobs_ptr, entropy_ptr, row_max_ptr, log_sum_ptr,  # [N], all but the first out
-    num_rows, num_splits,
-    WITH_ENTROPY: tl.constexpr, BLOCK_N: tl.constexpr,
-):  # fmt: skip
-    """Merge the splits of a row in their order."""
-    offs_n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
-    mask_n = offs_n < num_rows
-    row_max = tl.full((BLOCK_N,), float("-inf"), dtype=tl.float32)
-    row_rest = tl.zeros((BLOCK_N,), dtype=tl.float32)
-    row_weighted = tl.zeros((BLOCK_N,), dtype=tl.float32)
-    part = offs_n.to(tl.int64)
-    for _split in range(num_splits):
-        new_max = tl.load(part_max_ptr + part, mask=mask_n, other=0.0)
-        new_rest = tl.load(part_rest_ptr + part, mask=mask_n, other=0.0)
-        new_weighted = row_weighted
-        if WITH_ENTROPY:
-            new_weighted = tl.load(part_weighted_ptr + part, mask=mask_n, other=0.0)
-        row_max, row_rest, row_weighted = merge_softmax(
-            row_max, row_rest, row_weighted, new_max, new_rest, new_weighted
-        )
-        part += num_rows
-    log_sum = log1p(row_rest)
-    target_logit = tl.load(target_logit_ptr + offs_n, mask=mask_n, other=0.0)
-    tl.store(logprobs_ptr + offs_n, (target_logit - row_max) - log_sum, mask=mask_n)
-    tl.store(row_max_ptr + offs_n, row_max, mask=mask_n)
-    tl.store(log_sum_ptr + offs_n, log_sum, mask=mask_n)
-    if WITH_ENTROPY:
-        tl.store(entropy_ptr + offs_n, log_sum - row_weighted / (1.0 + row_rest), mask=mask_n)
-
-
-@triton.jit
-def _token_logprobs_dlogits_kernel(
-    x_ptr, w_ptr, bias_ptr, inv_temperature_ptr, target_ptr,
-    d_logprobs_ptr, d_entropy_ptr, target_tile_ptr, entropy_ptr, row_max_ptr, log_sum_ptr,  # [N]
-    d_logits_ptr,  # [N, v1 - v0] out
-    num_rows, v0, v1, vocab, hidden,
-    stride_x_n, stride_x_h, stride_w_v, stride_w_h,
-    logit_scale, softcap, inv_temperature,
-    HAS_BIAS: tl.constexpr, HAS_SOFTCAP: tl.constexpr, ROW_TEMPERATURE: tl.constexpr, ENTROPY_GRAD: tl.constexpr,
-    PRECISION: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_V: tl.constexpr, BLOCK_H: tl.constexpr,
-    GROUP_N: tl.constexpr,
-):  # fmt: skip
-    """dL/d(x W^T) of one tile in columns v0..v1; `target_tile` is p - 1 of the targets."""
-    block, tile = grouped_tile(tl.program_id(0), tl.cdiv(num_rows, BLOCK_N), tl.cdiv(v1 - v0, BLOCK_V), GROUP_N)
-    offs_n = block * BLOCK_N + tl.arange(0, BLOCK_N)
-    offs_v = v0 + tile * BLOCK_V + tl.arange(0, BLOCK_V)
-    z, slope, inverse = _logits_tile(
-        x_ptr, w_ptr, bias_ptr, inv_temperature_ptr, offs_n, offs_v, num_rows, vocab, hidden,
-        stride_x_n, stride_x_h, stride_w_v, stride_w_h, logit_scale, softcap, inv_temperature,
-        HAS_BIAS, HAS_SOFTCAP, ROW_TEMPERATURE, PRECISION, BLOCK_N, BLOCK_V, BLOCK_H,
-    )  # fmt: skip
-    mask_n = offs_n < num_rows
-    target = tl.load(target_ptr + offs_n, mask=mask_n, other=-1)
-    d_logprobs = tl.load(d_logprobs_ptr + offs_n, mask=mask_n, other=0.0)
-    target_tile = tl.load(target_tile_ptr + offs_n, mask=mask_n, other=0.0)
-    row_max = tl.load(row_max_ptr + offs_n, mask=mask_n, other=0.0)
-    log_sum = tl.load(log_sum_ptr + offs_n, mask=mask_n, other=0.0)
-    log_p = (z - row_max[:, None]) - log_sum[:, None]
-    p = tl.exp(log_p)
-    d_z = -d_logprobs[:, None] * tl.where(offs_v[None, :] == target[:, None], target_tile[:, None], p)
-    if ENTROPY_GRAD:
-        d_entropy = tl.load(d_entropy_ptr + offs_n, mask=mask_n, other=0.0)
-        entropy = tl.load(entropy_ptr + offs_n, mask=mask_n, other=0.0)
-        # p = 0 contributes 0 even where log p is -inf
-        d_z -= d_entropy[:, None] * p * (tl.where(p > 0.0, log_p, 0.0) + entropy[:, None])
-    d_z *= (inverse * logit_scale)[:, None]
-    if HAS_SOFTCAP:
-        d_z *= slope
-    width = v1 - v0
-    out = d_logits_ptr + offs_n.to(tl.int64)[:, None] * width + (offs_v - v0)[None, :]
-    tl.store(out, d_z.to(d_logits_ptr.dtype.element_ty), mask=mask_n[:, None] & (offs_v < v1)[None, :])
 
 
 def _config(kernel: str, x: Tensor) -> HeadConfig:
@@ -204,12 +42,23 @@ def _config(kernel: str, x: Tensor) -> HeadConfig:
     return head_config(kernel, capability, x.dtype)
 
 
+def _precision(x: Tensor) -> str:
+    """As torch.mm: TF32 only where the user allowed it."""
+    tf32 = x.dtype is torch.float32 and torch.get_float32_matmul_precision() != "highest"
+    return "tf32" if tf32 else "ieee"
+
+
+def _row_arguments(rows: DeviceRows | None) -> dict[str, object]:
+    """How kernels find the rows that count."""
+    if rows is None:
+        return {"rows_ptr": None, "count_ptr": None, "HAS_ROWS": False}
+    return {"rows_ptr": rows.index, "count_ptr": rows.count, "HAS_ROWS": True}
+
+
 def _arguments(
     x: Tensor, weight: Tensor, bias: Tensor | None, inv_temperature: Tensor | None, options: HeadOptions
 ) -> dict[str, object]:
     """What both GEMM kernels are told about the head."""
-    # As torch.mm: TF32 only where the user allowed it.
-    tf32 = x.dtype is torch.float32 and torch.get_float32_matmul_precision() != "highest"
     return {
         "x_ptr": x,
         "w_ptr": weight,
@@ -227,7 +76,7 @@ def _arguments(
         "HAS_BIAS": bias is not None,
         "HAS_SOFTCAP": options.softcap is not None,
         "ROW_TEMPERATURE": inv_temperature is not None,
-        "PRECISION": "tf32" if tf32 else "ieee",
+        "PRECISION": _precision(x),
     }
 
 
@@ -238,29 +87,62 @@ def forward(
     bias: Tensor | None,
     inv_temperature: Tensor | None,
     options: HeadOptions,
+    rows: DeviceRows | None = None,
 ) -> RowResults:
-    """Results of rows x [N, H] that all count; ids lie in 0..V-1."""
+    """Results of x [N, H], zeros for rows that do not count; ids lie in 0..V-1."""
+    row_max, log_sum, entropy, logprobs = _merged(x, weight, target_ids, bias, inv_temperature, options, rows, True)
+    return RowResults(logprobs, entropy, row_max, log_sum)
+
+
+def row_parts(
+    x: Tensor,
+    weight: Tensor,
+    target_ids: Tensor,
+    bias: Tensor | None,
+    inv_temperature: Tensor | None,
+    options: HeadOptions,
+    rows: DeviceRows | None = None,
+) -> RowParts:
+    """Softmax sums of x [N, H], zeros for rows that do not count; an id outside 0..V-1 is one not held here."""
+    row_max, rest, weighted, target = _merged(x, weight, target_ids, bias, inv_temperature, options, rows, False)
+    return RowParts(row_max, rest, target, weighted)
+
+
+def _merged(
+    x: Tensor,
+    weight: Tensor,
+    target_ids: Tensor,
+    bias: Tensor | None,
+    inv_temperature: Tensor | None,
+    options: HeadOptions,
+    rows: DeviceRows | None,
+    finish: bool,
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+    """What `_token_logprobs_combine_kernel` writes, each [N]."""
     num_rows, vocab = x.shape[0], weight.shape[0]
-    logprobs, row_max, log_sum, target_logit = (
-        torch.empty(num_rows, dtype=torch.float32, device=x.device) for _ in range(4)
-    )
-    results = RowResults(logprobs, torch.empty_like(logprobs) if options.with_entropy else None, row_max, log_sum)
+    make = torch.empty if rows is None else torch.zeros
+    row_max, row_sum, logprobs = (make(num_rows, dtype=torch.float32, device=x.device) for _ in range(3))
+    weighted = make(num_rows, dtype=torch.float32, device=x.device) if options.with_entropy else None
     if num_rows == 0:
-        return results
+        return row_max, row_sum, weighted, logprobs
     config = _config("token_logprobs_fwd", x)
     num_splits = triton.cdiv(vocab, config.block_v * config.split_tiles)
     parts = torch.empty(3 if options.with_entropy else 2, num_splits, num_rows, dtype=torch.float32, device=x.device)
+    shared = {
+        **_row_arguments(rows),
+        "part_max_ptr": parts[0],
+        "part_rest_ptr": parts[1],
+        "part_weighted_ptr": parts[2] if options.with_entropy else None,
+        "target_logit_ptr": torch.zeros_like(logprobs),  # an id that nobody holds is never written
+        "num_rows": num_rows,
+        "num_splits": num_splits,
+        "WITH_ENTROPY": options.with_entropy,
+    }
     with torch.cuda.device_of(x):
         _token_logprobs_fwd_kernel[(triton.cdiv(num_rows, config.block_n) * num_splits,)](
             **_arguments(x, weight, bias, inv_temperature, options),
+            **shared,
             target_ptr=target_ids,
-            part_max_ptr=parts[0],
-            part_rest_ptr=parts[1],
-            part_weighted_ptr=parts[2] if options.with_entropy else None,
-            target_logit_ptr=target_logit,
-            num_rows=num_rows,
-            num_splits=num_splits,
-            WITH_ENTROPY=options.with_entropy,
             BLOCK_N=config.block_n,
             BLOCK_V=config.block_v,
             BLOCK_H=config.block_h,
@@ -270,20 +152,15 @@ def forward(
             num_stages=config.num_stages,
         )
         _token_logprobs_combine_kernel[(triton.cdiv(num_rows, COMBINE_ROWS),)](
-            part_max_ptr=parts[0],
-            part_rest_ptr=parts[1],
-            part_weighted_ptr=parts[2] if options.with_entropy else None,
-            target_logit_ptr=target_logit,
-            logprobs_ptr=logprobs,
-            entropy_ptr=results.entropy,
+            **shared,
             row_max_ptr=row_max,
-            log_sum_ptr=log_sum,
-            num_rows=num_rows,
-            num_splits=num_splits,
-            WITH_ENTROPY=options.with_entropy,
+            sum_ptr=row_sum,
+            weighted_ptr=weighted,
+            logprobs_ptr=logprobs,
+            FINISH=finish,
             BLOCK_N=COMBINE_ROWS,
         )
-    return results
+    return row_max, row_sum, weighted, logprobs
 
 
 def _slab_shape(num_rows: int, weight: Tensor, config: HeadConfig, workspace_bytes: int) -> tuple[int, int]:
@@ -308,38 +185,46 @@ def backward(
     results: RowResults,
     options: HeadOptions,
     need: tuple[bool, bool, bool],
+    rows: DeviceRows | None = None,
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Gradients of (x, weight, bias), those asked for in `need`, in the dtypes of their tensors."""
-    gradients = HeadGradients(x, weight, bias, need, by_slab=True)
+    """Gradients of (x, weight, bias), those asked for in `need`; that of x in the compute dtype.
+
+    All rows of x count, or those of `rows`; zeros for the others.
+    """
+    config = _config("token_logprobs_dlogits", x)
     num_rows, vocab = x.shape[0], weight.shape[0]
+    if rows is None:
+        gradients = HeadGradients(x, weight, bias, need, by_slab=True)
+    else:
+        gradients = DeviceRowGradients(x, weight, bias, need, rows, config, _precision(x))
     if num_rows == 0:
         return gradients.results()
-    config = _config("token_logprobs_dlogits", x)
     if d_entropy is not None or options.softcap is not None:
         config = config.narrowed()
-    rows, columns = _slab_shape(num_rows, weight, config, options.workspace_bytes)
-    buffer = torch.empty(rows * columns, dtype=x.dtype, device=x.device)
+    slab_rows, columns = _slab_shape(num_rows, weight, config, options.workspace_bytes)
+    buffer = torch.empty(slab_rows * columns, dtype=x.dtype, device=x.device)
     target_tile = torch.expm1(results.logprobs)  # p - 1, right even where p rounds to 1
     d_logprobs, d_entropy = d_logprobs.contiguous(), None if d_entropy is None else d_entropy.contiguous()
-    operand = x.to(product_dtype(x))
+    operand = x.to(product_dtype(x)) if rows is None else x
     for v0, v1 in spans(vocab, columns):
         slab = weight[v0:v1].to(operand.dtype)
         gradients.open_slab(v0, v1)
-        for n0, n1 in spans(num_rows, rows):
+        for n0, n1 in spans(num_rows, slab_rows):
             tile = tile_view(buffer, n1 - n0, v1 - v0)
-            inverse = None if inv_temperature is None else inv_temperature[n0:n1]
             with torch.cuda.device_of(x):
                 num_tiles = triton.cdiv(n1 - n0, config.block_n) * triton.cdiv(v1 - v0, config.block_v)
                 _token_logprobs_dlogits_kernel[(num_tiles,)](
-                    **_arguments(x[n0:n1], weight, bias, inverse, options),
-                    target_ptr=target_ids[n0:n1],
-                    d_logprobs_ptr=d_logprobs[n0:n1],
-                    d_entropy_ptr=None if d_entropy is None else d_entropy[n0:n1],
-                    target_tile_ptr=target_tile[n0:n1],
-                    entropy_ptr=None if d_entropy is None else results.entropy[n0:n1],
-                    row_max_ptr=results.row_max[n0:n1],
-                    log_sum_ptr=results.log_sum[n0:n1],
+                    **_arguments(x, weight, bias, inv_temperature, options),
+                    **_row_arguments(rows),
+                    target_ptr=target_ids,
+                    d_logprobs_ptr=d_logprobs,
+                    d_entropy_ptr=d_entropy,
+                    target_tile_ptr=target_tile,
+                    entropy_ptr=None if d_entropy is None else results.entropy,
+                    row_max_ptr=results.row_max,
+                    log_sum_ptr=results.log_sum,
                     d_logits_ptr=tile,
+                    n0=n0,
                     num_rows=n1 - n0,
                     v0=v0,
                     v1=v1,
@@ -351,6 +236,6 @@ def backward(
                     num_warps=config.num_warps,
                     num_stages=config.num_stages,
                 )
-            gradients.add(tile, slab, operand[n0:n1], n0, n1)
+            gradients.add(tile, slab, operand if rows is not None else operand[n0:n1], n0, n1)
         gradients.close_slab()
     return gradients.results()

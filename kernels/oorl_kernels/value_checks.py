@@ -1,23 +1,10 @@
-"""Rows that count: finding them, looking at their values, and putting results back in their places."""
+"""What is looked at in tensors where reading them is free or asked for. Dimensions: N rows, H hidden."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from .head_inputs import RowResults
-
-
-def place(values: Tensor, rows: Tensor | None, num_rows: int) -> Tensor:
-    """Rows back in their places among `num_rows`, zeros elsewhere."""
-    if rows is None:
-        return values
-    return values.new_zeros((num_rows, *values.shape[1:])).index_copy_(0, rows, values)
-
-
-def selected(keep: Tensor) -> Tensor | None:
-    """Indices of the rows to keep, or None for all of them (the one host read on an accelerator)."""
-    rows = keep.nonzero()[:, 0]
-    return None if rows.numel() == keep.numel() else rows
 
 
 def check_ids(target_ids: Tensor, counts: Tensor, vocab: int) -> None:
@@ -42,4 +29,25 @@ def check_finite(results: RowResults, x: Tensor, rows: Tensor | None) -> None:
                 f"the logits of flat position {position} are not finite though its hidden state is: look at "
                 "lm_head_weight, bias and temperature"
             )
-        raise ValueError(f"hidden_states at flat position {position} is not finite (NaN or infinity)")
+        raise_fault(position, -1)
+
+
+def fault_before_cap(x: Tensor, weight: Tensor, counts: Tensor, softcap: float | None) -> int:
+    """The first row that counts and is not finite, N for the weight's fault, -1 for none.
+
+    A softcap makes finite logits of infinite ones, so that `check_finite` would see nothing; without one it does.
+    """
+    if softcap is None:
+        return -1
+    bad = counts & ~x.isfinite().all(1)
+    if bad.any():
+        return int(bad.nonzero()[0, 0])
+    return -1 if weight.isfinite().all() else x.shape[0]
+
+
+def raise_fault(fault: int, num_rows: int) -> None:
+    """ValueError for a fault that was found, here or on another rank."""
+    if fault == num_rows:
+        raise ValueError("lm_head_weight is not finite (NaN or infinity)")
+    if fault >= 0:
+        raise ValueError(f"hidden_states at flat position {fault} is not finite (NaN or infinity)")

@@ -1,0 +1,214 @@
+"""The Triton kernels behind `token_logprobs_triton`, which launches them and says what they are for.
+
+    z = softcap(logit_scale * (x W^T + b)) / T      logp = z_target - lse      entropy = lse - sum_v p_v z_v
+
+Dimensions: N tokens that count, H hidden, V vocabulary, S splits of V.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from .jit_math import grouped_tile, log1p, merge_softmax, tanh_and_slope
+
+
+@triton.jit
+def _rows_at(rows_ptr, offs_n, num_rows, HAS_ROWS: tl.constexpr):
+    """Where rows offs_n of `num_rows` lie, as int64; offsets beyond the end repeat the last one."""
+    rows = tl.minimum(offs_n, num_rows - 1)
+    if HAS_ROWS:
+        rows = tl.load(rows_ptr + rows)
+    return rows.to(tl.int64)
+
+
+@triton.jit
+def _logits_tile(
+    x_ptr, w_ptr, bias_ptr, inv_temperature_ptr,
+    rows, offs_v, vocab, hidden,
+    stride_x_n, stride_x_h, stride_w_v, stride_w_h,
+    logit_scale, softcap, inv_temperature,
+    HAS_BIAS: tl.constexpr, HAS_SOFTCAP: tl.constexpr, ROW_TEMPERATURE: tl.constexpr, PRECISION: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_V: tl.constexpr, BLOCK_H: tl.constexpr,
+):  # fmt: skip
+    """z [BLOCK_N, BLOCK_V] in fp32, the softcap's derivative (or z again) and 1 / temperature [BLOCK_N].
+
+    Columns beyond the end repeat the last one: the caller masks what it makes of them.
+    """
+    columns = tl.minimum(offs_v, vocab - 1).to(tl.int64)
+    offs_h = tl.arange(0, BLOCK_H)
+    deep = offs_h.to(tl.int64)
+    x_ptrs = x_ptr + rows[:, None] * stride_x_n + deep[None, :] * stride_x_h  # [BLOCK_N, BLOCK_H]
+    w_ptrs = w_ptr + columns[None, :] * stride_w_v + deep[:, None] * stride_w_h  # [BLOCK_H, BLOCK_V]
+    z = tl.zeros((BLOCK_N, BLOCK_V), dtype=tl.float32)
+    for h in range(0, hidden, BLOCK_H):
+        mask_h = offs_h < hidden - h
+        x = tl.load(x_ptrs, mask=mask_h[None, :], other=0.0)
+        w = tl.load(w_ptrs, mask=mask_h[:, None], other=0.0)
+        z = tl.dot(x, w, z, input_precision=PRECISION)
+        x_ptrs += tl.cast(stride_x_h, tl.int64) * BLOCK_H
+        w_ptrs += tl.cast(stride_w_h, tl.int64) * BLOCK_H
+    if HAS_BIAS:
+        z += tl.load(bias_ptr + columns).to(tl.float32)[None, :]
+    z *= logit_scale
+    slope = z
+    if HAS_SOFTCAP:
+        capped, slope = tanh_and_slope(z / softcap)
+        z = softcap * capped
+    inverse = tl.zeros((BLOCK_N,), dtype=tl.float32) + inv_temperature
+    if ROW_TEMPERATURE:
+        inverse = tl.load(inv_temperature_ptr + rows)
+    return z * inverse[:, None], slope, inverse
+
+
+@triton.jit
+def _token_logprobs_fwd_kernel(
+    x_ptr, w_ptr, bias_ptr, inv_temperature_ptr, target_ptr,
+    rows_ptr, count_ptr,  # the rows that count, first of [N], and their number; None where all do
+    part_max_ptr, part_rest_ptr, part_weighted_ptr,  # [S, N] out
+    target_logit_ptr,  # [N] out
+    num_rows, vocab, hidden, num_splits,
+    stride_x_n, stride_x_h, stride_w_v, stride_w_h,
+    logit_scale, softcap, inv_temperature,
+    HAS_BIAS: tl.constexpr, HAS_SOFTCAP: tl.constexpr, ROW_TEMPERATURE: tl.constexpr, WITH_ENTROPY: tl.constexpr,
+    PRECISION: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_V: tl.constexpr, BLOCK_H: tl.constexpr,
+    GROUP_N: tl.constexpr, SPLIT_TILES: tl.constexpr, HAS_ROWS: tl.constexpr,
+):  # fmt: skip
+    """One block of rows over SPLIT_TILES column tiles: its side of merge_softmax, and the target's logit."""
+    active = num_rows
+    if HAS_ROWS:
+        active = tl.load(count_ptr)
+    num_blocks = tl.cdiv(active, BLOCK_N)
+    if tl.program_id(0) >= num_blocks * num_splits:
+        return
+    block, split = grouped_tile(tl.program_id(0), num_blocks, num_splits, GROUP_N)
+    offs_n = block * BLOCK_N + tl.arange(0, BLOCK_N)
+    mask_n = offs_n < active
+    rows = _rows_at(rows_ptr, offs_n, active, HAS_ROWS)
+    target = tl.load(target_ptr + rows, mask=mask_n, other=-1)
+    row_max = tl.full((BLOCK_N,), float("-inf"), dtype=tl.float32)
+    row_rest = tl.zeros((BLOCK_N,), dtype=tl.float32)
+    row_weighted = tl.zeros((BLOCK_N,), dtype=tl.float32)
+    target_logit = tl.zeros((BLOCK_N,), dtype=tl.float32)
+    first = split * (SPLIT_TILES * BLOCK_V)
+    end = tl.minimum(first + SPLIT_TILES * BLOCK_V, vocab)
+    for v in range(first, end, BLOCK_V):
+        offs_v = v + tl.arange(0, BLOCK_V)
+        z, _, _ = _logits_tile(
+            x_ptr, w_ptr, bias_ptr, inv_temperature_ptr, rows, offs_v, vocab, hidden,
+            stride_x_n, stride_x_h, stride_w_v, stride_w_h, logit_scale, softcap, inv_temperature,
+            HAS_BIAS, HAS_SOFTCAP, ROW_TEMPERATURE, PRECISION, BLOCK_N, BLOCK_V, BLOCK_H,
+        )  # fmt: skip
+        # masked after the softcap, which would bring padding back to -softcap
+        z = tl.where((offs_v < vocab)[None, :], z, float("-inf"))
+        target_logit += tl.sum(tl.where(offs_v[None, :] == target[:, None], z, 0.0), 1)
+        tile_max = tl.max(z, 1)
+        shift = z - tl.where(tile_max == float("-inf"), 0.0, tile_max)[:, None]
+        e = tl.exp(shift)
+        is_top = shift == 0.0
+        tile_rest = tl.sum(tl.where(is_top, 0.0, e), 1) + (tl.sum(is_top.to(tl.float32), 1) - 1.0)
+        tile_weighted = row_weighted
+        if WITH_ENTROPY:
+            tile_weighted = tl.sum(e * tl.where(shift == float("-inf"), 0.0, shift), 1)
+        row_max, row_rest, row_weighted = merge_softmax(
+            row_max, row_rest, row_weighted, tile_max, tile_rest, tile_weighted
+        )
+    part = split.to(tl.int64) * num_rows + offs_n
+    tl.store(part_max_ptr + part, row_max, mask=mask_n)
+    tl.store(part_rest_ptr + part, row_rest, mask=mask_n)
+    if WITH_ENTROPY:
+        tl.store(part_weighted_ptr + part, row_weighted, mask=mask_n)
+    tl.store(target_logit_ptr + offs_n, target_logit, mask=mask_n & (target >= first) & (target < end))
+
+
+@triton.jit
+def _token_logprobs_combine_kernel(
+    part_max_ptr, part_rest_ptr, part_weighted_ptr,  # [S, N]
+    target_logit_ptr, rows_ptr, count_ptr,
+    row_max_ptr, sum_ptr, weighted_ptr, logprobs_ptr,  # [N] out: maximum, log-sum, entropy and log-prob with FINISH
+    num_rows, num_splits,
+    WITH_ENTROPY: tl.constexpr, FINISH: tl.constexpr, HAS_ROWS: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """Merge the splits of a row in their order; without FINISH the outputs are the sums and the target's logit."""
+    active = num_rows
+    if HAS_ROWS:
+        active = tl.load(count_ptr)
+    offs_n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
+    mask_n = offs_n < active
+    row_max = tl.full((BLOCK_N,), float("-inf"), dtype=tl.float32)
+    row_rest = tl.zeros((BLOCK_N,), dtype=tl.float32)
+    row_weighted = tl.zeros((BLOCK_N,), dtype=tl.float32)
+    part = offs_n.to(tl.int64)
+    for _split in range(num_splits):
+        new_max = tl.load(part_max_ptr + part, mask=mask_n, other=0.0)
+        new_rest = tl.load(part_rest_ptr + part, mask=mask_n, other=0.0)
+        new_weighted = row_weighted
+        if WITH_ENTROPY:
+            new_weighted = tl.load(part_weighted_ptr + part, mask=mask_n, other=0.0)
+        row_max, row_rest, row_weighted = merge_softmax(
+            row_max, row_rest, row_weighted, new_max, new_rest, new_weighted
+        )
+        part += num_rows
+    target_logit = tl.load(target_logit_ptr + offs_n, mask=mask_n, other=0.0)
+    if FINISH:
+        log_sum = log1p(row_rest)
+        target_logit = (target_logit - row_max) - log_sum
+        row_weighted = log_sum - row_weighted / (1.0 + row_rest)
+        row_rest = log_sum
+    rows = _rows_at(rows_ptr, tl.where(mask_n, offs_n, 0), num_rows, HAS_ROWS)
+    tl.store(row_max_ptr + rows, row_max, mask=mask_n)
+    tl.store(sum_ptr + rows, row_rest, mask=mask_n)
+    if WITH_ENTROPY:
+        tl.store(weighted_ptr + rows, row_weighted, mask=mask_n)
+    tl.store(logprobs_ptr + rows, target_logit, mask=mask_n)
+
+
+@triton.jit
+def _token_logprobs_dlogits_kernel(
+    x_ptr, w_ptr, bias_ptr, inv_temperature_ptr, target_ptr,
+    d_logprobs_ptr, d_entropy_ptr, target_tile_ptr, entropy_ptr, row_max_ptr, log_sum_ptr,  # [N]
+    rows_ptr, count_ptr,
+    d_logits_ptr,  # [num_rows, v1 - v0] out
+    n0, num_rows, v0, v1, vocab, hidden,
+    stride_x_n, stride_x_h, stride_w_v, stride_w_h,
+    logit_scale, softcap, inv_temperature,
+    HAS_BIAS: tl.constexpr, HAS_SOFTCAP: tl.constexpr, ROW_TEMPERATURE: tl.constexpr, ENTROPY_GRAD: tl.constexpr,
+    PRECISION: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_V: tl.constexpr, BLOCK_H: tl.constexpr,
+    GROUP_N: tl.constexpr, HAS_ROWS: tl.constexpr,
+):  # fmt: skip
+    """dL/d(x W^T) of one tile: rows n0.. of those that count, columns v0..v1; `target_tile` is p - 1 of the targets."""
+    active = num_rows
+    if HAS_ROWS:
+        active = tl.minimum(tl.load(count_ptr) - n0, num_rows)
+    num_blocks, num_tiles = tl.cdiv(active, BLOCK_N), tl.cdiv(v1 - v0, BLOCK_V)
+    if tl.program_id(0) >= num_blocks * num_tiles:
+        return
+    block, tile = grouped_tile(tl.program_id(0), num_blocks, num_tiles, GROUP_N)
+    offs_n = block * BLOCK_N + tl.arange(0, BLOCK_N)
+    mask_n = offs_n < active
+    rows = _rows_at(rows_ptr, n0 + offs_n, n0 + active, HAS_ROWS)
+    offs_v = v0 + tile * BLOCK_V + tl.arange(0, BLOCK_V)
+    z, slope, inverse = _logits_tile(
+        x_ptr, w_ptr, bias_ptr, inv_temperature_ptr, rows, offs_v, vocab, hidden,
+        stride_x_n, stride_x_h, stride_w_v, stride_w_h, logit_scale, softcap, inv_temperature,
+        HAS_BIAS, HAS_SOFTCAP, ROW_TEMPERATURE, PRECISION, BLOCK_N, BLOCK_V, BLOCK_H,
+    )  # fmt: skip
+    target = tl.load(target_ptr + rows, mask=mask_n, other=-1)
+    d_logprobs = tl.load(d_logprobs_ptr + rows, mask=mask_n, other=0.0)
+    target_tile = tl.load(target_tile_ptr + rows, mask=mask_n, other=0.0)
+    row_max = tl.load(row_max_ptr + rows, mask=mask_n, other=0.0)
+    log_sum = tl.load(log_sum_ptr + rows, mask=mask_n, other=0.0)
+    log_p = (z - row_max[:, None]) - log_sum[:, None]
+    p = tl.exp(log_p)
+    d_z = -d_logprobs[:, None] * tl.where(offs_v[None, :] == target[:, None], target_tile[:, None], p)
+    if ENTROPY_GRAD:
+        d_entropy = tl.load(d_entropy_ptr + rows, mask=mask_n, other=0.0)
+        entropy = tl.load(entropy_ptr + rows, mask=mask_n, other=0.0)
+        # p = 0 contributes 0 even where log p is -inf
+        d_z -= d_entropy[:, None] * p * (tl.where(p > 0.0, log_p, 0.0) + entropy[:, None])
+    d_z *= (inverse * logit_scale)[:, None]
+    if HAS_SOFTCAP:
+        d_z *= slope
+    width = v1 - v0
+    out = d_logits_ptr + offs_n.to(tl.int64)[:, None] * width + (offs_v - v0)[None, :]
+    tl.store(out, d_z.to(d_logits_ptr.dtype.element_ty), mask=mask_n[:, None] & (offs_v < v1)[None, :])
