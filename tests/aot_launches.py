@@ -203,7 +203,8 @@ def policy_loss_launches() -> None:
     mask = torch.ones(4, 48, dtype=torch.bool)
     for dtype in DTYPES:
         logprobs, constant = torch.zeros(4, 48, dtype=dtype, requires_grad=True), torch.zeros(4, 48, dtype=dtype)
-        policy_loss(logprobs, constant, constant, mask, backend="triton").loss.backward()
+        for surrogate in ("clip", "cispo") if dtype is torch.float32 else ("clip",):
+            policy_loss(logprobs, constant, constant, mask, surrogate=surrogate, backend="triton").loss.backward()
     rich = {
         "ratio_level": "sequence",
         "aggregation": "seq_mean_token_mean",

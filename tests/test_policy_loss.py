@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oorl_kernels import reference
-from oorl_kernels.policy_loss import loss_normalizer, policy_loss, token_policy_terms
+from oorl_kernels.policy_loss import kl_estimate, loss_normalizer, policy_loss, token_policy_terms
 from oorl_kernels.policy_loss_ops import policy_sums_triton
 from oorl_kernels.policy_loss_torch import SurrogateOptions, policy_sums_torch
 
@@ -65,7 +65,7 @@ def run(batch: dict, function=policy_loss, **options) -> tuple:
 
 
 def named(options: dict) -> str:
-    return f"{options['ratio_level']}-{options['aggregation']}-{options.get('kl_estimator')}"
+    return "-".join(str(options.get(name)) for name in ("surrogate", "ratio_level", "aggregation", "kl_estimator"))
 
 
 OPTIONS = [
@@ -77,6 +77,8 @@ OPTIONS = [
             ("token_mean", {"kl_coef": 0.3, "kl_estimator": "k1", "dual_clip": 1.3}),
             ("seq_mean_token_mean", {"kl_coef": 0.3, "kl_estimator": "k2", "entropy_coef": 0.1, "clip_eps_high": 0.28}),
             ("seq_mean_token_sum_norm", {"kl_coef": 0.3, "kl_estimator": "k3", "max_tokens": 9}),
+            ("token_mean", {"surrogate": "cispo", "clip_eps_low": 0.3, "clip_eps_high": 0.28}),
+            ("seq_mean_token_mean", {"surrogate": "cispo", "clip_eps_low": 1.0, "kl_coef": 0.3, "kl_estimator": "k2"}),
         ),
     )
 ]
@@ -108,6 +110,21 @@ def test_gradcheck(kl_estimator):
     assert torch.autograd.gradcheck(loss, leaves)
 
 
+@pytest.mark.parametrize("ratio_level", ["token", "sequence"])
+def test_gradcheck_of_cispo_where_its_weights_are_constant(ratio_level):
+    """A weight beyond the clip does not move with the log-probs, so differences see the gradient that is meant."""
+    batch = make_batch(rows=2, tokens=5)
+    old_logprobs = batch["token_logprobs"] + torch.tensor([[-1.0], [1.0]], dtype=torch.float64)  # ratios e and 1/e
+
+    def loss(logprobs):
+        mask = torch.ones(2, 5)
+        return policy_loss(
+            logprobs, old_logprobs, batch["advantages"], mask, surrogate="cispo", ratio_level=ratio_level
+        ).loss
+
+    assert torch.autograd.gradcheck(loss, batch["token_logprobs"].clone().requires_grad_())
+
+
 def test_sequence_ratio_has_the_gradient_of_the_papers_sequence_objective():
     """GSPO eq. 5 differentiated as it stands: for one advantage a sequence, the token form agrees."""
     batch = make_batch()
@@ -122,11 +139,13 @@ def test_sequence_ratio_has_the_gradient_of_the_papers_sequence_objective():
     torch.testing.assert_close(grad, want)
 
 
+@pytest.mark.parametrize("surrogate", ["clip", "cispo"])
 @pytest.mark.parametrize("backend", ["torch", "triton"])
-def test_ratio_one_gives_the_plain_policy_gradient(backend):
+def test_ratio_one_gives_the_plain_policy_gradient(backend, surrogate):
     batch = make_batch(dtype=torch.float32)
     batch["old_logprobs"] = batch["token_logprobs"]
-    out, (grad,) = run({name: tensor.to(KERNEL_DEVICE) for name, tensor in batch.items()}, backend=backend)
+    on_device = {name: tensor.to(KERNEL_DEVICE) for name, tensor in batch.items()}
+    out, (grad,) = run(on_device, backend=backend, surrogate=surrogate)
     want = torch.where(batch["loss_mask"], -batch["advantages"], 0.0) / batch["loss_mask"].sum()
     torch.testing.assert_close(grad.cpu(), want, rtol=1e-6, atol=0)
     assert out.metrics.ratio == out.metrics.tokens == batch["loss_mask"].sum()
@@ -137,14 +156,16 @@ def test_terms_slope_is_their_derivative():
     logprobs = batch["token_logprobs"].clone().requires_grad_()
     ratio = (logprobs - batch["old_logprobs"]).exp()
     surrogate = torch.minimum(ratio * batch["advantages"], ratio.clamp(0.8, 1.2) * batch["advantages"])
+    cispo = ratio.clamp(0.8, 1.2).detach() * batch["advantages"] * logprobs
     x = batch["ref_logprobs"] - logprobs
-    want = -surrogate + 0.1 * (x.exp() - 1 - x)
-    loss, slope = token_policy_terms(
-        batch["token_logprobs"], batch["old_logprobs"], batch["advantages"], ref_logprobs=batch["ref_logprobs"],
-        kl_coef=0.1,
-    )  # fmt: skip
-    torch.testing.assert_close(loss, want.detach())
-    torch.testing.assert_close(slope, torch.autograd.grad(want.sum(), logprobs)[0])
+    for name, objective in (("clip", surrogate), ("cispo", cispo)):
+        want = -objective + 0.1 * (x.exp() - 1 - x)
+        loss, slope = token_policy_terms(
+            batch["token_logprobs"], batch["old_logprobs"], batch["advantages"], ref_logprobs=batch["ref_logprobs"],
+            kl_coef=0.1, surrogate=name,
+        )  # fmt: skip
+        torch.testing.assert_close(loss, want.detach())
+        torch.testing.assert_close(slope, torch.autograd.grad(want.sum(), logprobs, retain_graph=True)[0])
 
 
 def test_metrics_of_a_batch_worked_out_by_hand():
@@ -164,6 +185,19 @@ def test_metrics_of_a_batch_worked_out_by_hand():
     assert metrics.old_kl_k3.item() == pytest.approx(7.5 - 4 - torch.tensor(4.0).log().item())
     assert metrics.ref_kl == 0
     assert not any(metric.requires_grad for metric in metrics)
+
+
+def test_cispo_worked_out_by_hand():
+    """Weights 2 -> 1.2, 0.5 -> 0.8, 1, 4 -> 1.2 on log-probs log(ratio): whatever the sign of A, with a gradient."""
+    ratios = torch.tensor([[2.0, 0.5, 1.0, 4.0]], dtype=torch.float64)
+    logprobs = ratios.log().requires_grad_()
+    advantages = torch.tensor([[1.0, 1.0, 3.0, -2.0]], dtype=torch.float64)
+    out = policy_loss(logprobs, torch.zeros_like(ratios), advantages, torch.ones(1, 4), surrogate="cispo")
+    log_2 = torch.tensor(2.0).log().item()
+    assert out.loss.item() == pytest.approx((-1.2 + 0.8 + 2 * 1.2 * 2) * log_2 / 4)
+    assert (out.metrics.clipped_low, out.metrics.clipped_high, out.metrics.clipped_dual) == (1, 2, 0)
+    (grad,) = torch.autograd.grad(out.loss, logprobs)
+    torch.testing.assert_close(grad, torch.tensor([[-1.2, -0.8, -3.0, 2.4]], dtype=torch.float64) / 4)
 
 
 @given(seed=st.integers(0, 1000), cut=st.integers(1, 5), options=st.sampled_from(OPTIONS))
@@ -293,7 +327,7 @@ def test_operators_are_registered_as_torch_asks():
     other, mask = torch.randn(10, device=KERNEL_DEVICE), torch.ones(10, dtype=torch.uint8, device=KERNEL_DEVICE)
     torch.library.opcheck(
         torch.ops.oorl_kernels.policy_loss_sums.default,
-        (logprobs, other, other, mask, None, None, None, None, 5, 2, True, True, 0.2, 0.2, None, 0.0, 3, 0.0),
+        (logprobs, other, other, mask, None, None, None, None, 5, 2, True, True, 0.2, 0.2, None, 0.0, 3, 0.0, False),
     )
 
 
@@ -304,6 +338,8 @@ BAD = [
     (dict(backend="cuda"), "backend is 'cuda'"),
     (dict(kl_coef=0.1), "kl_coef is 0.1 but ref_logprobs is missing"),
     (dict(entropy_coef=0.1), "entropy_coef is 0.1 but entropy is missing"),
+    (dict(surrogate="ppo"), "surrogate is 'ppo'; it must be one of clip, cispo"),
+    (dict(surrogate="cispo", dual_clip=3.0), "dual_clip is 3.0, but surrogate='cispo' has no minimum to bound"),
     (dict(dual_clip=0.5), "dual_clip is 0.5; it must be above 1"),
     (dict(clip_eps_low=1.5), "clip_eps_low is 1.5"),
     (dict(aggregation="seq_mean_token_sum_norm"), "max_tokens is None; aggregation='seq_mean_token_sum_norm' needs it"),
@@ -333,6 +369,8 @@ def test_misuse_of_packed_sequences_and_dtypes_is_told_in_a_sentence():
         policy_loss(flat, flat, flat, flat, ratio_level="sequence")
     with pytest.raises(TypeError, match="token_logprobs must be floating point"):
         policy_loss(flat.long(), flat, flat, flat)
+    with pytest.raises(ValueError, match="kl_estimator is 'k5'; it must be one of k1, k2, k3"):
+        kl_estimate(flat, flat, "k5")
 
 
 @pytest.mark.gpu

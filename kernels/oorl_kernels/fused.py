@@ -54,6 +54,7 @@ def _linear_policy_sweep_op(
     kl_coef: float,
     kl_estimator: str,
     entropy_coef: float,
+    surrogate: str,
     ignore_index: int,
     check_values: bool,
     workspace_bytes: int,
@@ -65,7 +66,7 @@ def _linear_policy_sweep_op(
     head = HeadOptions(temperature, logit_scale, softcap, with_entropy, workspace_bytes)
     terms = TokenTerms(
         old_logprobs, advantages, weights, ref_logprobs,
-        SurrogateOptions(clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl_estimator, entropy_coef),
+        SurrogateOptions(clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl_estimator, entropy_coef, surrogate),
     )  # fmt: skip
     num_rows, vocab = target_ids.numel(), lm_head_weight.shape[0]
     counts = target_ids != ignore_index
@@ -109,7 +110,8 @@ def _linear_policy_sweep_op(
 @_linear_policy_sweep_op.register_fake
 def _(hidden_states, lm_head_weight, target_ids, bias, inv_temperature, old_logprobs, advantages, weights, ref_logprobs,
       temperature, logit_scale, softcap, with_entropy, clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl_estimator,
-      entropy_coef, ignore_index, check_values, workspace_bytes, need_hidden, need_weight, need_bias):  # fmt: skip
+      entropy_coef, surrogate, ignore_index, check_values, workspace_bytes, need_hidden, need_weight,
+      need_bias):  # fmt: skip
     logprobs = torch.empty_like(target_ids, dtype=compute_dtype(hidden_states.dtype), device=hidden_states.device)
     nothing = logprobs.new_empty(0)
     return (
@@ -175,6 +177,7 @@ def linear_policy_loss(
     advantages: Tensor,
     loss_mask: Tensor,
     *,
+    surrogate: Literal["clip", "cispo"] = "clip",
     ratio_level: Literal["token", "sequence"] = "token",
     clip_eps_low: float = 0.2,
     clip_eps_high: float = 0.2,
@@ -207,8 +210,8 @@ def linear_policy_loss(
         old_logprobs, advantages, loss_mask: of target_ids' shape (advantages also one per sequence), as in
             `policy_loss`. A token is trained where loss_mask is not 0 and its id is not `ignore_index`.
         with_entropy: measure the mean entropy for the metrics even without a bonus.
-        ratio_level, clip_eps_low, clip_eps_high, dual_clip, kl_coef, ref_logprobs, kl_estimator, entropy_coef,
-            aggregation, normalizer, max_tokens, cu_seqlens: as in `policy_loss`.
+        surrogate, ratio_level, clip_eps_low, clip_eps_high, dual_clip, kl_coef, ref_logprobs, kl_estimator,
+            entropy_coef, aggregation, normalizer, max_tokens, cu_seqlens: as in `policy_loss`.
         bias, temperature, logit_scale, softcap, ignore_index, backend, workspace_mb, check_values: as in
             `linear_token_logprobs`. A workspace of 4 V bytes a token holds one chunk of everything.
 
@@ -230,7 +233,7 @@ def linear_policy_loss(
     tensor(-1.0000)
     """
     head = head_inputs(hidden_states, lm_head_weight, target_ids, bias, temperature, logit_scale, softcap, workspace_mb)
-    options = SurrogateOptions(clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl_estimator, entropy_coef)
+    options = SurrogateOptions(clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl_estimator, entropy_coef, surrogate)
     with_entropy = with_entropy or entropy_coef != 0.0
     tokens = hidden_states[..., 0].detach()  # stands for the log-probs: their shape, device and kind
     check_options(
@@ -240,6 +243,7 @@ def linear_policy_loss(
     advantages = per_token_advantages(advantages, tokens, cu_seqlens)
     trained = (loss_mask != 0) & (target_ids != ignore_index)
     settings = {
+        "surrogate": surrogate,
         "ratio_level": ratio_level,
         "clip_eps_low": clip_eps_low,
         "clip_eps_high": clip_eps_high,
@@ -300,6 +304,7 @@ def linear_policy_loss(
         float(kl_coef),
         kl_estimator,
         float(entropy_coef),
+        surrogate,
         ignore_index,
         check_values,
         head.workspace_bytes,

@@ -60,6 +60,7 @@ class TokenTerms:
             kl_coef=options.kl_coef,
             ref_logprobs=None if self.ref_logprobs is None else self.ref_logprobs[n0:n1],
             kl_estimator=options.kl_estimator,
+            surrogate=options.surrogate,
         )
         weights = self.weights[n0:n1]
         d_entropy = None

@@ -25,12 +25,18 @@ def _accumulator(tensor: Tensor) -> tuple[torch.dtype, tl.dtype]:
 
 
 def _switches(
-    clip_eps_low: float, clip_eps_high: float, dual_clip: float | None, kl_coef: float, entropy_coef: float, kl: int
+    clip_eps_low: float,
+    clip_eps_high: float,
+    dual_clip: float | None,
+    kl_coef: float,
+    kl: int,
+    entropy_coef: float,
+    cispo: bool,
 ) -> dict:
     """The scalar arguments both kernels share."""
     return {
         "eps_low": clip_eps_low, "eps_high": clip_eps_high, "dual_clip": dual_clip or 0.0, "kl_coef": kl_coef,
-        "entropy_coef": entropy_coef, "HAS_DUAL": dual_clip is not None, "KL": kl,
+        "entropy_coef": entropy_coef, "HAS_DUAL": dual_clip is not None, "CISPO": cispo, "KL": kl,
     }  # fmt: skip
 
 
@@ -54,6 +60,7 @@ def _policy_loss_sums(
     kl_coef: float,
     kl: int,
     entropy_coef: float,
+    cispo: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Loss sum [], metric sums [NUM_SUMS - 1], trained tokens [B] and mean log-ratio [B] of the sequences."""
     dtype, acc = _accumulator(logp)
@@ -73,7 +80,7 @@ def _policy_loss_sums(
             row_tokens=row_tokens, ACC=acc, HAS_REF=ref is not None, HAS_ENTROPY=entropy is not None,
             SEQUENCE_RATIO=sequence_ratio, SEQUENCE_WEIGHT=sequence_weight, PACKED=rows is not None,
             NUM_SUMS=NUM_SUMS, BLOCK=BLOCK_N, num_warps=4,
-            **_switches(clip_eps_low, clip_eps_high, dual_clip, kl_coef, entropy_coef, kl),
+            **_switches(clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl, entropy_coef, cispo),
         )  # fmt: skip
     sums = partial.sum(0)
     return sums[0].clone(), sums[1:].clone(), counts, means
@@ -107,6 +114,7 @@ def _policy_loss_sums_backward(
     kl_coef: float,
     kl: int,
     entropy_coef: float,
+    cispo: bool,
 ) -> tuple[Tensor, Tensor]:
     """Gradients of log-probs and entropy [N], float32 (float64); the entropy's is empty unless `with_entropy`."""
     dtype, acc = _accumulator(logp)
@@ -118,7 +126,7 @@ def _policy_loss_sums_backward(
             rows_ptr=rows, count_ptr=counts, mean_ptr=means, d_logp_ptr=d_logp, d_entropy_ptr=d_entropy,
             num_tokens=logp.numel(), row_tokens=row_tokens, ACC=acc, HAS_REF=ref is not None, HAS_ENTROPY=with_entropy,
             SEQUENCE_RATIO=sequence_ratio, SEQUENCE_WEIGHT=sequence_weight, PACKED=rows is not None, BLOCK=BLOCK_N,
-            num_warps=4, **_switches(clip_eps_low, clip_eps_high, dual_clip, kl_coef, entropy_coef, kl),
+            num_warps=4, **_switches(clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl, entropy_coef, cispo),
         )  # fmt: skip
     return d_logp, d_entropy
 
@@ -142,7 +150,7 @@ def _backward(ctx, grad, *metric_grads):
     with_entropy = ctx.entropy_dtype is not None
     d_logp, d_entropy = _policy_loss_sums_backward(grad, logp, *rest, with_entropy, ctx.row_tokens, *ctx.options)
     d_entropy = d_entropy.to(ctx.entropy_dtype) if with_entropy else None
-    return d_logp.to(logp.dtype), None, None, None, None, d_entropy, *([None] * 12)
+    return d_logp.to(logp.dtype), None, None, None, None, d_entropy, *([None] * 13)
 
 
 _policy_loss_sums.register_autograd(_backward, setup_context=_setup_context)
@@ -179,5 +187,6 @@ def policy_sums_triton(
         flat(None if ref_logprobs is None else ref_logprobs.detach()), flat(entropy),
         flat(cu_seqlens), rows, row_tokens, num_rows, sequence_ratio, sequence_weight, options.clip_eps_low,
         options.clip_eps_high, options.dual_clip, options.kl_coef, KL_CODES[options.kl_estimator], options.entropy_coef,
+        options.surrogate == "cispo",
     )  # fmt: skip
     return loss, PolicyMetrics(*metrics.detach().float().unbind())

@@ -12,10 +12,16 @@ import torch
 from torch import Tensor
 
 from .segments import sequence_ids
+from .validation import check_choice
+
+KL_ESTIMATORS = ("k1", "k2", "k3")
 
 
 class PolicyMetrics(NamedTuple):
-    """Detached 0-d float32 sums over the trained tokens; divide by `tokens` (after adding up ranks) for a mean."""
+    """Detached 0-d float32 sums over the trained tokens; divide by `tokens` (after adding up ranks) for a mean.
+
+    CISPO clips the weight whatever A is: its clipped_low and clipped_high do not look at A, and leave a gradient.
+    """
 
     tokens: Tensor  # how many tokens were trained
     ratio: Tensor  # importance ratio
@@ -39,6 +45,7 @@ class SurrogateOptions:
     kl_coef: float = 0.0
     kl_estimator: str = "k3"
     entropy_coef: float = 0.0
+    surrogate: str = "clip"
 
 
 def kl_estimate(token_logprobs: Tensor, ref_logprobs: Tensor, estimator: str) -> tuple[Tensor, Tensor]:
@@ -46,7 +53,11 @@ def kl_estimate(token_logprobs: Tensor, ref_logprobs: Tensor, estimator: str) ->
 
     With x = ref - logp: k1 = -x, k2 = x^2/2, k3 = exp(x) - 1 - x (arXiv 2402.03300, eq. 4). As a loss term k1 has a
     gradient whose expectation is zero; its place is the reward (`reinforce_pp_advantages`).
+
+    Raises:
+        ValueError: `estimator` is none of the three.
     """
+    check_choice("kl_estimator", estimator, KL_ESTIMATORS)
     x = ref_logprobs - token_logprobs
     if estimator == "k1":
         return -x, torch.ones_like(x)
@@ -66,20 +77,22 @@ def token_policy_terms(
     kl_coef: float = 0.0,
     ref_logprobs: Tensor | None = None,
     kl_estimator: str = "k3",
+    surrogate: str = "clip",
     log_ratio: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Loss of each token and its derivative with respect to that token's log-probability: the elementwise core.
 
     l = -min(rho A, clip(rho) A) + kl_coef KL, with rho = exp(logp - old) or exp(log_ratio) where that is given (the
-    sequence's mean log-ratio, for GSPO). Neither masked nor weighted nor validated; plain torch, so that a caller may
-    use it in a chunked sweep: d loss / d logp_t = m_t c_t * slope_t / normalizer. At a ratio on the clip boundary the
-    slope is the unclipped one.
+    sequence's mean log-ratio, for GSPO); for CISPO l = -sg(clip(rho)) A logp + kl_coef KL. Neither masked nor weighted
+    nor validated; plain torch, so that a caller may use it in a chunked sweep: d loss / d logp_t = m_t c_t * slope_t /
+    normalizer. At a ratio on the clip boundary the slope is the unclipped one.
 
     Args:
         token_logprobs, old_logprobs, advantages: one floating shape and dtype; the two last are constants.
         clip_eps_low, clip_eps_high: the ratio is clipped to [1 - low, 1 + high].
         dual_clip: c > 1 bounds the loss by -c A where A < 0; None: no bound.
         kl_coef, ref_logprobs, kl_estimator: the KL term; without `ref_logprobs` there is none.
+        surrogate: "clip", or "cispo", which has no dual clip.
         log_ratio: replaces token_logprobs - old_logprobs in the ratio.
 
     Returns:
@@ -87,10 +100,13 @@ def token_policy_terms(
     """
     with torch.no_grad():
         ratio = torch.exp(token_logprobs - old_logprobs if log_ratio is None else log_ratio)
-        plain = -ratio * advantages
         clipped = -ratio.clamp(1.0 - clip_eps_low, 1.0 + clip_eps_high) * advantages
-        loss = torch.maximum(plain, clipped)
-        slope = torch.where(plain >= clipped, plain, 0.0)
+        if surrogate == "cispo":
+            loss, slope = clipped * token_logprobs, clipped
+        else:
+            plain = -ratio * advantages
+            loss = torch.maximum(plain, clipped)
+            slope = torch.where(plain >= clipped, plain, 0.0)
         if dual_clip is not None:
             bounded = (advantages < 0) & (ratio > dual_clip)
             loss = torch.where(bounded, -dual_clip * advantages, loss)
@@ -130,7 +146,7 @@ def policy_sums_torch(
     loss, slope = token_policy_terms(
         logp, old, advantage, clip_eps_low=options.clip_eps_low, clip_eps_high=options.clip_eps_high,
         dual_clip=options.dual_clip, kl_coef=options.kl_coef, ref_logprobs=ref, kl_estimator=options.kl_estimator,
-        log_ratio=ratio_log,
+        surrogate=options.surrogate, log_ratio=ratio_log,
     )  # fmt: skip
     loss = loss + slope * (policy - logp)  # value of the terms, slope of the surrogate
     if entropy is not None:
@@ -159,11 +175,12 @@ def _metrics_torch(
 
     nothing = torch.zeros((), device=logp.device)
     never = torch.zeros_like(trained)
+    any_sign = options.surrogate == "cispo"  # it clips the weight itself, whatever the advantage
     return PolicyMetrics(
         tokens=total(trained),
         ratio=total(ratio),
-        clipped_low=total((advantage < 0) & (ratio < 1.0 - options.clip_eps_low)),
-        clipped_high=total((advantage > 0) & (ratio > 1.0 + options.clip_eps_high)),
+        clipped_low=total(((advantage < 0) | any_sign) & (ratio < 1.0 - options.clip_eps_low)),
+        clipped_high=total(((advantage > 0) | any_sign) & (ratio > 1.0 + options.clip_eps_high)),
         clipped_dual=total(never if options.dual_clip is None else (advantage < 0) & (ratio > options.dual_clip)),
         old_kl_k1=total(-log_ratio),
         old_kl_k3=total(torch.expm1(log_ratio) - log_ratio),

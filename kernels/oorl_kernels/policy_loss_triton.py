@@ -1,6 +1,7 @@
 """The policy loss in Triton: one pass over the tokens forward, one backward, and one over sequences where they matter.
 
     l_t = -min(rho_t A_t, clip(rho_t) A_t) + kl_coef KL_t - entropy_coef H_t,  sums of m_t c_t l_t and of the metrics
+    (CISPO: -sg(clip(rho_t)) A_t logp_t in place of the minimum)
     dlogp_t = grad m_t c_t (dl_t / dlogp_t),  dH_t = -grad m_t c_t entropy_coef
 
 The backward computes the terms again from the inputs, which are alive anyway: nothing of size N is saved. Each program
@@ -44,12 +45,16 @@ def _kl_estimate(logp, ref, KL: tl.constexpr):
 
 
 @triton.jit
-def _surrogate(ratio, advantage, eps_low, eps_high, dual_clip, HAS_DUAL: tl.constexpr):
-    """Clipped surrogate and its slope in logp, with d ratio / d logp = ratio."""
-    plain = -ratio * advantage
+def _surrogate(logp, ratio, advantage, eps_low, eps_high, dual_clip, HAS_DUAL: tl.constexpr, CISPO: tl.constexpr):
+    """Surrogate and its slope in logp: clipped, with d ratio / d logp = ratio, or logp times a clipped constant."""
     clipped = -tl.clamp(ratio, 1.0 - eps_low, 1.0 + eps_high, propagate_nan=tl.PropagateNan.ALL) * advantage
-    loss = tl.maximum(plain, clipped, propagate_nan=tl.PropagateNan.ALL)
-    slope = tl.where(plain >= clipped, plain, 0.0)
+    if CISPO:
+        loss = clipped * logp
+        slope = clipped
+    else:
+        plain = -ratio * advantage
+        loss = tl.maximum(plain, clipped, propagate_nan=tl.PropagateNan.ALL)
+        slope = tl.where(plain >= clipped, plain, 0.0)
     if HAS_DUAL:
         bounded = (advantage < 0) & (ratio > dual_clip)
         loss = tl.where(bounded, -dual_clip * advantage, loss)
@@ -115,6 +120,7 @@ def _policy_loss_fwd_kernel(
     HAS_REF: tl.constexpr,
     HAS_ENTROPY: tl.constexpr,
     HAS_DUAL: tl.constexpr,
+    CISPO: tl.constexpr,
     KL: tl.constexpr,
     SEQUENCE_RATIO: tl.constexpr,
     SEQUENCE_WEIGHT: tl.constexpr,
@@ -136,7 +142,7 @@ def _policy_loss_fwd_kernel(
     ratio = tl.exp(log_ratio)
     if SEQUENCE_RATIO:
         ratio = tl.exp(tl.load(mean_ptr + row, mask=trained, other=0.0).to(ACC))
-    loss, _ = _surrogate(ratio, advantage, eps_low, eps_high, dual_clip, HAS_DUAL)
+    loss, _ = _surrogate(logp, ratio, advantage, eps_low, eps_high, dual_clip, HAS_DUAL, CISPO)
 
     out = partial_ptr + pid * NUM_SUMS
     if HAS_REF:
@@ -153,8 +159,13 @@ def _policy_loss_fwd_kernel(
     tl.store(out + 0, tl.sum(tl.where(trained, loss, 0.0)))
     tl.store(out + 1, tl.sum(trained.to(ACC)))
     tl.store(out + 2, tl.sum(tl.where(trained, ratio, 0.0)))
-    tl.store(out + 3, tl.sum(((advantage < 0) & (ratio < 1.0 - eps_low)).to(ACC)))
-    tl.store(out + 4, tl.sum(((advantage > 0) & (ratio > 1.0 + eps_high)).to(ACC)))
+    below = trained & (ratio < 1.0 - eps_low)
+    above = trained & (ratio > 1.0 + eps_high)
+    if not CISPO:  # which clips the weight itself, whatever the advantage
+        below &= advantage < 0
+        above &= advantage > 0
+    tl.store(out + 3, tl.sum(below.to(ACC)))
+    tl.store(out + 4, tl.sum(above.to(ACC)))
     if HAS_DUAL:
         tl.store(out + 5, tl.sum(((advantage < 0) & (ratio > dual_clip)).to(ACC)))
     tl.store(out + 6, -tl.sum(log_ratio))
@@ -186,6 +197,7 @@ def _policy_loss_bwd_kernel(
     HAS_REF: tl.constexpr,
     HAS_ENTROPY: tl.constexpr,
     HAS_DUAL: tl.constexpr,
+    CISPO: tl.constexpr,
     KL: tl.constexpr,
     SEQUENCE_RATIO: tl.constexpr,
     SEQUENCE_WEIGHT: tl.constexpr,
@@ -206,7 +218,7 @@ def _policy_loss_bwd_kernel(
     ratio = tl.exp(logp - old)
     if SEQUENCE_RATIO:
         ratio = tl.exp(tl.load(mean_ptr + row, mask=trained, other=0.0).to(ACC))
-    _, slope = _surrogate(ratio, advantage, eps_low, eps_high, dual_clip, HAS_DUAL)
+    _, slope = _surrogate(logp, ratio, advantage, eps_low, eps_high, dual_clip, HAS_DUAL, CISPO)
     if HAS_REF:
         ref = tl.load(ref_ptr + offs, mask=trained, other=0.0).to(ACC)
         _, kl_slope = _kl_estimate(logp, ref, KL)

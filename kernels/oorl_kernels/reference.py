@@ -90,6 +90,7 @@ def policy_loss(
     advantages: Tensor,
     loss_mask: Tensor,
     *,
+    surrogate: str = "clip",
     ratio_level: str = "token",
     clip_eps_low: float = 0.2,
     clip_eps_high: float = 0.2,
@@ -117,10 +118,12 @@ def policy_loss(
             if ratio_level == "sequence":  # the sequence's ratio, its gradient handed to each token (GSPO-token)
                 ratio = mean_log_ratio.detach().exp() * (logp - logp.detach()).exp()
             clipped = ratio.clamp(1 - clip_eps_low, 1 + clip_eps_high)
-            surrogate = torch.minimum(ratio * advantage, clipped * advantage)
+            objective = torch.minimum(ratio * advantage, clipped * advantage)
+            if surrogate == "cispo":
+                objective = clipped.detach() * advantage * logp
             if dual_clip is not None and advantage < 0:
-                surrogate = torch.maximum(surrogate, dual_clip * advantage)
-            term = -surrogate
+                objective = torch.maximum(objective, dual_clip * advantage)
+            term = -objective
             if ref_logprobs is not None:
                 x = ref_logprobs[i, t] - logp
                 term = term + kl_coef * {"k1": -x, "k2": x**2 / 2, "k3": x.exp() - 1 - x}[kl_estimator]
