@@ -16,6 +16,7 @@ from unittest import mock
 import torch
 from oorl_kernels import dispatch, launch_config, linear_token_logprobs, token_logprobs, token_logprobs_triton
 from oorl_kernels.advantages import group_advantages, reinforce_pp_advantages
+from oorl_kernels.dpo_loss import dpo_loss
 from oorl_kernels.gepo_loss import gepo_loss
 from oorl_kernels.launch_config import HeadConfig
 from oorl_kernels.policy_loss import policy_loss
@@ -232,6 +233,15 @@ def gepo_loss_launches() -> None:
         loss.backward()
 
 
+def dpo_loss_launches() -> None:
+    for dtype in DTYPES:
+        constant = torch.zeros(32, dtype=dtype)
+        for loss_type in ("sigmoid", "ipo") if dtype is torch.float32 else ("sigmoid",):
+            chosen, rejected = (torch.zeros(32, dtype=dtype, requires_grad=True) for _ in range(2))
+            loss = dpo_loss(chosen, rejected, constant, constant, loss_type=loss_type, backend="triton").loss
+            loss.backward()
+
+
 def advantage_launches() -> None:
     groups, offsets = torch.arange(32) // 8, torch.arange(33) * 16
     mask = torch.ones(32, 16, dtype=torch.bool)
@@ -249,5 +259,6 @@ SCENARIOS: tuple[Callable[[], None], ...] = (
     head_launches,
     policy_loss_launches,
     gepo_loss_launches,
+    dpo_loss_launches,
     advantage_launches,
 )

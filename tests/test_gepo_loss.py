@@ -137,7 +137,7 @@ def test_groups_in_micro_batches_with_a_passed_normalizer_add_up():
 
 
 @pytest.mark.parametrize("function", [gepo_groups_torch, gepo_groups_triton], ids=["torch", "triton"])
-@pytest.mark.parametrize("delta", [-800.0, -40.0, 40.0])
+@pytest.mark.parametrize("delta", [-800.0, -40.0, -20.5, 20.5, 40.0])
 def test_log_sigmoid_is_exact_in_both_tails(function, delta):
     scores = torch.tensor([delta, 0.0], dtype=torch.float64, device=KERNEL_DEVICE, requires_grad=True)
     winner = torch.tensor([True, False], device=KERNEL_DEVICE)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import torch
 import triton
-import triton.language as tl
 from torch import Tensor
 
+from .jit_math import accumulator
 from .policy_loss_torch import PolicyMetrics, SurrogateOptions
 from .policy_loss_triton import _policy_loss_bwd_kernel, _policy_loss_fwd_kernel, _sequence_stats_kernel
 from .segments import sequence_ids
@@ -18,10 +18,6 @@ BLOCK_N = 1024  # tokens a program; the kernels move about 20 bytes a token and 
 SEQUENCE_BLOCK = 1024
 NUM_SUMS = len(PolicyMetrics._fields) + 1  # the loss, then the metrics in the order of PolicyMetrics
 KL_CODES = {"k1": 1, "k2": 2, "k3": 3}
-
-
-def _accumulator(tensor: Tensor) -> tuple[torch.dtype, tl.dtype]:
-    return (torch.float64, tl.float64) if tensor.dtype is torch.float64 else (torch.float32, tl.float32)
 
 
 def _switches(
@@ -63,7 +59,7 @@ def _policy_loss_sums(
     cispo: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Loss sum [], metric sums [NUM_SUMS - 1], trained tokens [B] and mean log-ratio [B] of the sequences."""
-    dtype, acc = _accumulator(logp)
+    dtype, acc = accumulator(logp)
     counts = logp.new_empty(num_rows, dtype=dtype)
     means = torch.empty_like(counts)
     programs = triton.cdiv(logp.numel(), BLOCK_N)
@@ -88,7 +84,7 @@ def _policy_loss_sums(
 
 @_policy_loss_sums.register_fake
 def _(logp, old, advantages, mask, ref, entropy, cu_seqlens, rows, row_tokens, num_rows, *options):
-    dtype, _ = _accumulator(logp)
+    dtype, _ = accumulator(logp)
     counts = logp.new_empty(num_rows, dtype=dtype)
     return logp.new_empty((), dtype=dtype), logp.new_empty(NUM_SUMS - 1, dtype=dtype), counts, torch.empty_like(counts)
 
@@ -117,7 +113,7 @@ def _policy_loss_sums_backward(
     cispo: bool,
 ) -> tuple[Tensor, Tensor]:
     """Gradients of log-probs and entropy [N], float32 (float64); the entropy's is empty unless `with_entropy`."""
-    dtype, acc = _accumulator(logp)
+    dtype, acc = accumulator(logp)
     d_logp = torch.empty_like(logp, dtype=dtype)
     d_entropy = torch.empty_like(d_logp) if with_entropy else d_logp.new_empty(0)
     if logp.numel():
@@ -133,7 +129,7 @@ def _policy_loss_sums_backward(
 
 @_policy_loss_sums_backward.register_fake
 def _(grad, logp, old, advantages, mask, ref, rows, counts, means, with_entropy, *options):
-    d_logp = torch.empty_like(logp, dtype=_accumulator(logp)[0])
+    d_logp = torch.empty_like(logp, dtype=accumulator(logp)[0])
     return d_logp, torch.empty_like(d_logp) if with_entropy else d_logp.new_empty(0)
 
 

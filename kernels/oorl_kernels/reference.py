@@ -2,7 +2,7 @@
 
 Loops over samples and tokens, no masking tricks, no reordering of sums; for tests and for reading, not for use.
 
-N tokens, H hidden, V vocabulary, B samples, T tokens of a padded row, K scores.
+N tokens, H hidden, V vocabulary, B samples, T tokens of a padded row, K scores, P pairs.
 """
 
 from __future__ import annotations
@@ -136,6 +136,28 @@ def policy_loss(
             }[aggregation]
             total = total + weight * term
     return total / max(tokens if aggregation == "token_mean" else sequences, 1)
+
+
+def dpo_loss(
+    policy_chosen: Tensor,
+    policy_rejected: Tensor,
+    ref_chosen: Tensor,
+    ref_rejected: Tensor,
+    *,
+    beta: float = 0.1,
+    loss_type: str = "sigmoid",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Mean loss over pairs."""
+    total = torch.zeros((), dtype=policy_chosen.dtype)
+    for p in range(len(policy_chosen)):
+        delta = (policy_chosen[p] - ref_chosen[p]) - (policy_rejected[p] - ref_rejected[p])
+        if loss_type == "ipo":
+            total = total + (delta - 1 / (2 * beta)) ** 2
+            continue
+        right, flipped = torch.sigmoid(beta * delta), torch.sigmoid(-beta * delta)
+        total = total - (1 - label_smoothing) * right.log() - label_smoothing * flipped.log()
+    return total / len(policy_chosen)
 
 
 def gepo_loss(
