@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
+from oorl_kernels.dpo_loss import dpo_loss
 from oorl_kernels.gepo_loss import gepo_loss
 from oorl_kernels.policy_loss import policy_loss
 from oorl_kernels.token_logprobs import linear_token_logprobs
@@ -26,15 +29,24 @@ def make_head(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 GRPO = {
     "dapo": dict(aggregation="token_mean"),
+    "bnpo": dict(aggregation="token_mean"),  # the local mean, which one process's dapo is too
     "grpo": dict(aggregation="seq_mean_token_mean"),
     "dr_grpo": dict(aggregation="seq_mean_token_sum_norm", max_tokens=11),
+    "luspo": dict(aggregation="seq_mean_token_sum_norm", max_tokens=1),  # meant for sequence ratios
+    "cispo": dict(surrogate="cispo", clip_eps_low=1.0),  # whose cap on the weight, 1.28, Liger calls epsilon_high
 }
+CASES = [
+    *itertools.product(("dapo", "grpo", "dr_grpo"), ("token", "sequence"), ((0.0, None), (0.04, None), (0.0, 1.5))),
+    ("bnpo", "token", (0.04, None)),
+    ("luspo", "sequence", (0.0, 1.5)),
+    ("cispo", "token", (0.0, None)),
+    ("cispo", "token", (0.04, None)),
+]
 
 
-@pytest.mark.parametrize("ratio_level", ["token", "sequence"])
-@pytest.mark.parametrize("kl_coef, dual_clip", [(0.0, None), (0.04, None), (0.0, 1.5)])
-@pytest.mark.parametrize("loss_type", GRPO)
-def test_policy_loss_equals_ligers_grpo(loss_type, kl_coef, dual_clip, ratio_level):
+@pytest.mark.parametrize("loss_type, ratio_level, kl_and_dual", CASES)
+def test_policy_loss_equals_ligers_grpo(loss_type, ratio_level, kl_and_dual):
+    kl_coef, dual_clip = kl_and_dual
     hidden_states, lm_head_weight, target_ids = make_head(0)
     generator = torch.Generator().manual_seed(1)
     logprobs = linear_token_logprobs(hidden_states, lm_head_weight, target_ids).logprobs
@@ -45,7 +57,8 @@ def test_policy_loss_equals_ligers_grpo(loss_type, kl_coef, dual_clip, ratio_lev
 
     liger = chunked_loss.LigerFusedLinearGRPOLoss(
         beta=kl_coef, compiled=False, use_ref_model=True, loss_type=loss_type, max_completion_length=11,
-        importance_sampling_level=ratio_level, epsilon_low=0.2, epsilon_high=0.28, delta=dual_clip,
+        importance_sampling_level=ratio_level, epsilon_low=0.2, delta=dual_clip,
+        epsilon_high=1.28 if loss_type == "cispo" else 0.28,
     )  # fmt: skip
     want, metrics = liger(
         hidden_states, lm_head_weight, target_ids, loss_mask.float(), advantages, ref_per_token_logps=ref_logprobs,
@@ -56,30 +69,34 @@ def test_policy_loss_equals_ligers_grpo(loss_type, kl_coef, dual_clip, ratio_lev
         dual_clip=dual_clip, kl_coef=kl_coef, ref_logprobs=ref_logprobs if kl_coef else None, **GRPO[loss_type],
     )  # fmt: skip
     torch.testing.assert_close(got.loss, want, **TOLERANCE)
-    clipped = got.metrics.clipped_low + got.metrics.clipped_high
-    torch.testing.assert_close(clipped / got.metrics.tokens, metrics[-1].float())
+    if loss_type != "cispo":  # where Liger counts clipped weights of positive advantages alone
+        clipped = got.metrics.clipped_low + got.metrics.clipped_high
+        torch.testing.assert_close(clipped / got.metrics.tokens, metrics[-1].float())
     want_grads = torch.autograd.grad(want, (hidden_states, lm_head_weight))
     grads = torch.autograd.grad(got.loss, (hidden_states, lm_head_weight))
     for grad, want_grad in zip(grads, want_grads, strict=True):
         torch.testing.assert_close(grad, want_grad, **TOLERANCE)
 
 
-def test_gepo_of_pairs_without_variance_equals_ligers_dpo():
+def test_dpo_and_gepo_of_pairs_equal_ligers_dpo():
     hidden_states, lm_head_weight, target_ids = make_head(2)
     ref_hidden, ref_weight, _ = make_head(3)
     target_ids[1, 4:] = target_ids[4, 2:] = -100  # the first half of the rows is chosen, the second rejected
     liger = chunked_loss.LigerFusedLinearDPOLoss(beta=0.3, compiled=False, use_ref_model=True, average_log_prob=False)
-    want, _ = liger(lm_head_weight, hidden_states, target_ids, None, ref_hidden.detach(), ref_weight.detach())
+    want, figures = liger(lm_head_weight, hidden_states, target_ids, None, ref_hidden.detach(), ref_weight.detach())
 
     scores = linear_token_logprobs(hidden_states, lm_head_weight, target_ids).logprobs.sum(-1)
     ref_scores = linear_token_logprobs(ref_hidden.detach(), ref_weight.detach(), target_ids).logprobs.sum(-1)
     pairs = ROWS // 2
-    got = gepo_loss(
+    gepo = gepo_loss(
         scores, ref_scores, torch.arange(ROWS) < pairs, torch.arange(ROWS) % pairs, num_groups=pairs, beta=0.3,
         variance_weight=0.0,
     )  # fmt: skip
-    torch.testing.assert_close(got.loss, want, **TOLERANCE)
+    dpo = dpo_loss(*scores.split(pairs), *ref_scores.split(pairs), beta=0.3)
+    torch.testing.assert_close(dpo[1:], figures[-2:], **TOLERANCE)
     want_grads = torch.autograd.grad(want, (hidden_states, lm_head_weight))
-    grads = torch.autograd.grad(got.loss, (hidden_states, lm_head_weight))
-    for grad, want_grad in zip(grads, want_grads, strict=True):
-        torch.testing.assert_close(grad, want_grad, **TOLERANCE)
+    for got in (gepo, dpo):
+        torch.testing.assert_close(got.loss, want, **TOLERANCE)
+        grads = torch.autograd.grad(got.loss, (hidden_states, lm_head_weight), retain_graph=True)
+        for grad, want_grad in zip(grads, want_grads, strict=True):
+            torch.testing.assert_close(grad, want_grad, **TOLERANCE)
