@@ -206,6 +206,9 @@ def policy_loss_launches() -> None:
         logprobs, constant = torch.zeros(4, 48, dtype=dtype, requires_grad=True), torch.zeros(4, 48, dtype=dtype)
         for surrogate in ("clip", "cispo") if dtype is torch.float32 else ("clip",):
             policy_loss(logprobs, constant, constant, mask, surrogate=surrogate, backend="triton").loss.backward()
+    kl = {"ref_logprobs": torch.zeros(4, 48), "kl_coef": 0.1, "kl_importance": True}
+    logprobs, constant = torch.zeros(4, 48, requires_grad=True), torch.zeros(4, 48)
+    policy_loss(logprobs, constant, constant, mask, backend="triton", **kl).loss.backward()
     rich = {
         "ratio_level": "sequence",
         "aggregation": "seq_mean_token_mean",

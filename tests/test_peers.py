@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import torch
+from loss_names import EPSILON_HIGH, GRPO, MAX_TOKENS
 from oorl_kernels.dpo_loss import dpo_loss
 from oorl_kernels.gepo_loss import gepo_loss
 from oorl_kernels.policy_loss import policy_loss
@@ -27,26 +28,17 @@ def make_head(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return hidden_states.requires_grad_(), lm_head_weight.requires_grad_(), target_ids
 
 
-GRPO = {
-    "dapo": dict(aggregation="token_mean"),
-    "bnpo": dict(aggregation="token_mean"),  # the local mean, which one process's dapo is too
-    "grpo": dict(aggregation="seq_mean_token_mean"),
-    "dr_grpo": dict(aggregation="seq_mean_token_sum_norm", max_tokens=11),
-    "luspo": dict(aggregation="seq_mean_token_sum_norm", max_tokens=1),  # meant for sequence ratios
-    "cispo": dict(surrogate="cispo", clip_eps_low=1.0),  # whose cap on the weight, 1.28, Liger calls epsilon_high
-}
 CASES = [
-    *itertools.product(("dapo", "grpo", "dr_grpo"), ("token", "sequence"), ((0.0, None), (0.04, None), (0.0, 1.5))),
-    ("bnpo", "token", (0.04, None)),
-    ("luspo", "sequence", (0.0, 1.5)),
-    ("cispo", "token", (0.0, None)),
-    ("cispo", "token", (0.04, None)),
+    *itertools.product(("dapo", "grpo", "dr_grpo"), ("token", "sequence"), ({}, dict(beta=0.04), dict(delta=1.5))),
+    ("bnpo", "token", dict(beta=0.04, use_bias_correction_kl=True)),
+    ("luspo", "sequence", dict(delta=1.5)),
+    ("cispo", "token", {}),
+    ("cispo", "token", dict(beta=0.04)),
 ]
 
 
-@pytest.mark.parametrize("loss_type, ratio_level, kl_and_dual", CASES)
-def test_policy_loss_equals_ligers_grpo(loss_type, ratio_level, kl_and_dual):
-    kl_coef, dual_clip = kl_and_dual
+@pytest.mark.parametrize("loss_type, ratio_level, extra", CASES)
+def test_policy_loss_equals_ligers_grpo(loss_type, ratio_level, extra):
     hidden_states, lm_head_weight, target_ids = make_head(0)
     generator = torch.Generator().manual_seed(1)
     logprobs = linear_token_logprobs(hidden_states, lm_head_weight, target_ids).logprobs
@@ -56,9 +48,8 @@ def test_policy_loss_equals_ligers_grpo(loss_type, ratio_level, kl_and_dual):
     loss_mask = torch.arange(TOKENS) < torch.tensor([7, 3, 1, 5, 7, 2])[:, None]
 
     liger = chunked_loss.LigerFusedLinearGRPOLoss(
-        beta=kl_coef, compiled=False, use_ref_model=True, loss_type=loss_type, max_completion_length=11,
-        importance_sampling_level=ratio_level, epsilon_low=0.2, delta=dual_clip,
-        epsilon_high=1.28 if loss_type == "cispo" else 0.28,
+        compiled=False, loss_type=loss_type, max_completion_length=MAX_TOKENS, importance_sampling_level=ratio_level,
+        epsilon_low=0.2, epsilon_high=EPSILON_HIGH.get(loss_type, 0.28), **{"beta": 0.0} | extra,
     )  # fmt: skip
     want, metrics = liger(
         hidden_states, lm_head_weight, target_ids, loss_mask.float(), advantages, ref_per_token_logps=ref_logprobs,
@@ -66,7 +57,8 @@ def test_policy_loss_equals_ligers_grpo(loss_type, ratio_level, kl_and_dual):
     )  # fmt: skip
     got = policy_loss(
         logprobs, old_logprobs, advantages, loss_mask, ratio_level=ratio_level, clip_eps_high=0.28,
-        dual_clip=dual_clip, kl_coef=kl_coef, ref_logprobs=ref_logprobs if kl_coef else None, **GRPO[loss_type],
+        dual_clip=extra.get("delta"), kl_coef=extra.get("beta", 0.0), ref_logprobs=ref_logprobs,
+        kl_importance=extra.get("use_bias_correction_kl", False), **GRPO[loss_type],
     )  # fmt: skip
     torch.testing.assert_close(got.loss, want, **TOLERANCE)
     if loss_type != "cispo":  # where Liger counts clipped weights of positive advantages alone

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from loss_names import EPSILON_HIGH, GRPO, MAX_TOKENS
 from oorl_kernels.advantages import group_advantages
 from oorl_kernels.dpo_loss import dpo_loss
 from oorl_kernels.policy_loss import policy_loss
@@ -36,7 +37,7 @@ def online_trainer(
     """A GRPOTrainer or RLOOTrainer of the tiny model, groups of four."""
     arguments = getattr(trl, f"{kind}Config")(
         output_dir=str(model_directory / "out"), per_device_train_batch_size=8, num_generations=4,
-        max_completion_length=11, **QUIET, **config,
+        max_completion_length=MAX_TOKENS, **QUIET, **config,
     )  # fmt: skip
     prompts = datasets.Dataset.from_dict({"prompt": ["ab", "cd"]})
     trainer = getattr(trl, f"{kind}Trainer")(str(model_directory), reward, args=arguments, train_dataset=prompts)
@@ -44,14 +45,6 @@ def online_trainer(
     return trainer
 
 
-GRPO = {
-    "dapo": dict(aggregation="token_mean"),
-    "bnpo": dict(aggregation="token_mean"),  # the local mean, which one process's dapo is too
-    "grpo": dict(aggregation="seq_mean_token_mean"),
-    "dr_grpo": dict(aggregation="seq_mean_token_sum_norm", max_tokens=11),
-    "luspo": dict(aggregation="seq_mean_token_sum_norm", max_tokens=1),
-    "cispo": dict(surrogate="cispo", clip_eps_low=1.0),  # whose cap on the weight, 1.28, TRL calls epsilon_high
-}
 CASES = [
     *itertools.product(("dapo", "grpo", "dr_grpo"), ("token",), (dict(beta=0.04), dict(delta=1.5))),
     ("grpo", "sequence", {}),  # GSPO
@@ -59,6 +52,7 @@ CASES = [
     ("dapo", "sequence", dict(beta=0.04)),
     ("bnpo", "token", dict(entropy_coef=0.05)),
     ("cispo", "token", dict(beta=0.04)),
+    ("bnpo", "token", dict(beta=0.04, use_bias_correction_kl=True)),  # TRL's default
     ("cispo", "sequence", {}),
 ]
 
@@ -77,7 +71,7 @@ def test_policy_loss_equals_trls_grpo(loss_type, ratio_level, extra, model_direc
 
     trainer = online_trainer(
         "GRPO", model_directory, loss_type=loss_type, importance_sampling_level=ratio_level, epsilon=0.2,
-        epsilon_high=1.28 if loss_type == "cispo" else 0.28, use_bias_correction_kl=False, **extra,
+        epsilon_high=EPSILON_HIGH.get(loss_type, 0.28), **{"use_bias_correction_kl": False} | extra,
     )  # fmt: skip
     monkeypatch.setattr(trainer, "_get_per_token_logps_and_entropies", lambda *_, **__: (logprobs, entropy, None))
     ids = torch.ones(ROWS, TOKENS, dtype=torch.long)
@@ -90,6 +84,7 @@ def test_policy_loss_equals_trls_grpo(loss_type, ratio_level, extra, model_direc
         },
     )  # fmt: skip
     options = {"clip_eps_high": 0.28, "kl_coef": extra.get("beta", 0.0), "dual_clip": extra.get("delta")}
+    options["kl_importance"] = extra.get("use_bias_correction_kl", False)
     got = policy_loss(
         logprobs, old, advantages, loss_mask, ratio_level=ratio_level, ref_logprobs=ref, entropy=entropy,
         entropy_coef=extra.get("entropy_coef", 0.0), **options, **GRPO[loss_type],

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oorl_kernels import reference
-from oorl_kernels.policy_loss import kl_estimate, loss_normalizer, policy_loss, token_policy_terms
+from oorl_kernels.policy_loss import SurrogateOptions, kl_estimate, loss_normalizer, policy_loss, token_policy_terms
 from oorl_kernels.policy_loss_ops import policy_sums_triton
-from oorl_kernels.policy_loss_torch import SurrogateOptions, policy_sums_torch
+from oorl_kernels.policy_loss_torch import policy_sums_torch
 
 KERNEL_DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # without a GPU the kernels run in the interpreter
 # A compiled kernel takes its scalars as float32, so clip_eps = 0.2 is 3e-9 off there even in float64.
@@ -76,7 +76,7 @@ OPTIONS = [
             ("token_mean", {}),
             ("token_mean", {"kl_coef": 0.3, "kl_estimator": "k1", "dual_clip": 1.3}),
             ("seq_mean_token_mean", {"kl_coef": 0.3, "kl_estimator": "k2", "entropy_coef": 0.1, "clip_eps_high": 0.28}),
-            ("seq_mean_token_sum_norm", {"kl_coef": 0.3, "kl_estimator": "k3", "max_tokens": 9}),
+            ("seq_mean_token_sum_norm", {"kl_coef": 0.3, "kl_estimator": "k3", "max_tokens": 9, "kl_importance": True}),
             ("token_mean", {"surrogate": "cispo", "clip_eps_low": 0.3, "clip_eps_high": 0.28}),
             ("seq_mean_token_mean", {"surrogate": "cispo", "clip_eps_low": 1.0, "kl_coef": 0.3, "kl_estimator": "k2"}),
         ),
@@ -96,14 +96,15 @@ def test_value_and_gradient_equal_the_definition(options, packed):
         torch.testing.assert_close(grad, want_grad[inside] if packed else want_grad, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("kl_estimator", ["k1", "k2", "k3"])
-def test_gradcheck(kl_estimator):
+@pytest.mark.parametrize("kl_estimator, kl_importance", [("k1", False), ("k2", False), ("k3", False), ("k1", True)])
+def test_gradcheck(kl_estimator, kl_importance):
     batch = make_batch(rows=2, tokens=5)
 
     def loss(logprobs, entropy):
         return policy_loss(
             logprobs, batch["old_logprobs"], batch["advantages"], batch["loss_mask"], entropy=entropy, entropy_coef=0.2,
-            ref_logprobs=batch["ref_logprobs"], kl_coef=0.5, kl_estimator=kl_estimator, dual_clip=1.5,
+            ref_logprobs=batch["ref_logprobs"], kl_coef=0.5, kl_estimator=kl_estimator, kl_importance=kl_importance,
+            dual_clip=1.5,
         ).loss  # fmt: skip
 
     leaves = [batch[name].clone().requires_grad_() for name in ("token_logprobs", "entropy")]
@@ -161,11 +162,33 @@ def test_terms_slope_is_their_derivative():
     for name, objective in (("clip", surrogate), ("cispo", cispo)):
         want = -objective + 0.1 * (x.exp() - 1 - x)
         loss, slope = token_policy_terms(
-            batch["token_logprobs"], batch["old_logprobs"], batch["advantages"], ref_logprobs=batch["ref_logprobs"],
-            kl_coef=0.1, surrogate=name,
+            batch["token_logprobs"], batch["old_logprobs"], batch["advantages"],
+            SurrogateOptions(kl_coef=0.1, surrogate=name), ref_logprobs=batch["ref_logprobs"],
         )  # fmt: skip
         torch.testing.assert_close(loss, want.detach())
         torch.testing.assert_close(slope, torch.autograd.grad(want.sum(), logprobs, retain_graph=True)[0])
+
+
+@pytest.mark.parametrize("estimator", ["k1", "k3"])
+def test_importance_makes_the_kl_and_its_gradient_exact_for_tokens_of_the_old_policy(estimator):
+    """The mean over a whole vocabulary under the old policy, against the KL differentiated as it stands."""
+    generator = torch.Generator().manual_seed(0)
+    logits, old, ref = (torch.randn(1, 12, generator=generator, dtype=torch.float64).log_softmax(-1) for _ in range(3))
+    logits.requires_grad_()
+    logprobs = logits.log_softmax(-1)
+    want = (logprobs.exp() * (logprobs - ref)).sum()
+    # every token of the vocabulary is a loss of its own, weighted by its chance through the normalizer
+    losses = [
+        policy_loss(
+            logprobs[:, v : v + 1], old[:, v : v + 1], torch.zeros(1, 1).double(), torch.ones(1, 1),
+            ref_logprobs=ref[:, v : v + 1], kl_coef=1.0, kl_estimator=estimator, kl_importance=True,
+            normalizer=1 / old[0, v].exp(),
+        ).loss
+        for v in range(12)
+    ]  # fmt: skip
+    torch.testing.assert_close(sum(losses), want)
+    got_grad, want_grad = (torch.autograd.grad(kl, logits, retain_graph=True)[0] for kl in (sum(losses), want))
+    torch.testing.assert_close(got_grad, want_grad)
 
 
 def test_metrics_of_a_batch_worked_out_by_hand():
@@ -327,7 +350,28 @@ def test_operators_are_registered_as_torch_asks():
     other, mask = torch.randn(10, device=KERNEL_DEVICE), torch.ones(10, dtype=torch.uint8, device=KERNEL_DEVICE)
     torch.library.opcheck(
         torch.ops.oorl_kernels.policy_loss_sums.default,
-        (logprobs, other, other, mask, None, None, None, None, 5, 2, True, True, 0.2, 0.2, None, 0.0, 3, 0.0, False),
+        (
+            logprobs,
+            other,
+            other,
+            mask,
+            None,
+            None,
+            None,
+            None,
+            5,
+            2,
+            True,
+            True,
+            0.2,
+            0.2,
+            None,
+            0.0,
+            3,
+            0.0,
+            False,
+            False,
+        ),
     )
 
 

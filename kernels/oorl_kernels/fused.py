@@ -55,6 +55,7 @@ def _linear_policy_sweep_op(
     kl_estimator: str,
     entropy_coef: float,
     surrogate: str,
+    kl_importance: bool,
     ignore_index: int,
     check_values: bool,
     workspace_bytes: int,
@@ -66,7 +67,9 @@ def _linear_policy_sweep_op(
     head = HeadOptions(temperature, logit_scale, softcap, with_entropy, workspace_bytes)
     terms = TokenTerms(
         old_logprobs, advantages, weights, ref_logprobs,
-        SurrogateOptions(clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl_estimator, entropy_coef, surrogate),
+        SurrogateOptions(
+            clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl_estimator, entropy_coef, surrogate, kl_importance
+        ),
     )  # fmt: skip
     num_rows, vocab = target_ids.numel(), lm_head_weight.shape[0]
     counts = target_ids != ignore_index
@@ -110,7 +113,7 @@ def _linear_policy_sweep_op(
 @_linear_policy_sweep_op.register_fake
 def _(hidden_states, lm_head_weight, target_ids, bias, inv_temperature, old_logprobs, advantages, weights, ref_logprobs,
       temperature, logit_scale, softcap, with_entropy, clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl_estimator,
-      entropy_coef, surrogate, ignore_index, check_values, workspace_bytes, need_hidden, need_weight,
+      entropy_coef, surrogate, kl_importance, ignore_index, check_values, workspace_bytes, need_hidden, need_weight,
       need_bias):  # fmt: skip
     logprobs = torch.empty_like(target_ids, dtype=compute_dtype(hidden_states.dtype), device=hidden_states.device)
     nothing = logprobs.new_empty(0)
@@ -185,6 +188,7 @@ def linear_policy_loss(
     kl_coef: float = 0.0,
     ref_logprobs: Tensor | None = None,
     kl_estimator: Literal["k1", "k2", "k3"] = "k3",
+    kl_importance: bool = False,
     with_entropy: bool = False,
     entropy_coef: float = 0.0,
     aggregation: Literal["token_mean", "seq_mean_token_mean", "seq_mean_token_sum_norm"] = "token_mean",
@@ -211,7 +215,7 @@ def linear_policy_loss(
             `policy_loss`. A token is trained where loss_mask is not 0 and its id is not `ignore_index`.
         with_entropy: measure the mean entropy for the metrics even without a bonus.
         surrogate, ratio_level, clip_eps_low, clip_eps_high, dual_clip, kl_coef, ref_logprobs, kl_estimator,
-            entropy_coef, aggregation, normalizer, max_tokens, cu_seqlens: as in `policy_loss`.
+            kl_importance, entropy_coef, aggregation, normalizer, max_tokens, cu_seqlens: as in `policy_loss`.
         bias, temperature, logit_scale, softcap, ignore_index, backend, workspace_mb, check_values: as in
             `linear_token_logprobs`. A workspace of 4 V bytes a token holds one chunk of everything.
 
@@ -233,7 +237,9 @@ def linear_policy_loss(
     tensor(-1.0000)
     """
     head = head_inputs(hidden_states, lm_head_weight, target_ids, bias, temperature, logit_scale, softcap, workspace_mb)
-    options = SurrogateOptions(clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl_estimator, entropy_coef, surrogate)
+    options = SurrogateOptions(
+        clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl_estimator, entropy_coef, surrogate, kl_importance
+    )
     with_entropy = with_entropy or entropy_coef != 0.0
     tokens = hidden_states[..., 0].detach()  # stands for the log-probs: their shape, device and kind
     check_options(
@@ -251,6 +257,7 @@ def linear_policy_loss(
         "kl_coef": kl_coef,
         "ref_logprobs": ref_logprobs,
         "kl_estimator": kl_estimator,
+        "kl_importance": kl_importance,
         "entropy_coef": entropy_coef,
         "aggregation": aggregation,
         "normalizer": normalizer,
@@ -305,6 +312,7 @@ def linear_policy_loss(
         kl_estimator,
         float(entropy_coef),
         surrogate,
+        kl_importance,
         ignore_index,
         check_values,
         head.workspace_bytes,

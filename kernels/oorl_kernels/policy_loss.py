@@ -36,7 +36,15 @@ RATIO_LEVELS = ("token", "sequence")
 SURROGATES = ("clip", "cispo")
 AGGREGATIONS = ("token_mean", "seq_mean_token_mean", "seq_mean_token_sum_norm")
 
-__all__ = ["PolicyLoss", "PolicyMetrics", "kl_estimate", "loss_normalizer", "policy_loss", "token_policy_terms"]
+__all__ = [
+    "PolicyLoss",
+    "PolicyMetrics",
+    "SurrogateOptions",
+    "kl_estimate",
+    "loss_normalizer",
+    "policy_loss",
+    "token_policy_terms",
+]
 
 
 class PolicyLoss(NamedTuple):
@@ -89,6 +97,7 @@ def policy_loss(
     kl_coef: float = 0.0,
     ref_logprobs: Tensor | None = None,
     kl_estimator: Literal["k1", "k2", "k3"] = "k3",
+    kl_importance: bool = False,
     entropy: Tensor | None = None,
     entropy_coef: float = 0.0,
     aggregation: Literal["token_mean", "seq_mean_token_mean", "seq_mean_token_sum_norm"] = "token_mean",
@@ -116,6 +125,8 @@ def policy_loss(
         dual_clip: c > 1 bounds the loss by -c A where A < 0; None: no bound.
         kl_coef, ref_logprobs, kl_estimator: weight, reference log-probs (constant) and estimator of the KL term. Given
             with kl_coef 0, the reference is only measured.
+        kl_importance: multiply the KL of a token by its ratio exp(logp - old), gradient included: the estimator for
+            tokens that the old policy drew (arXiv 2512.02556), whose gradient for k1 and k3 is that of the KL.
         entropy: same shape, from `linear_token_logprobs`; carries a gradient when entropy_coef is not 0.
         entropy_coef: weight of the entropy bonus.
         aggregation: how tokens are weighted.
@@ -152,6 +163,7 @@ def policy_loss(
         kl_estimator,
         entropy_coef if entropy is not None else 0.0,
         surrogate,
+        kl_importance,
     )
     check_options(options, ratio_level, aggregation, max_tokens, ref_logprobs, entropy, entropy_coef)
     check_normalizer(normalizer)

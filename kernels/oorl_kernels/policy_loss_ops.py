@@ -28,11 +28,13 @@ def _switches(
     kl: int,
     entropy_coef: float,
     cispo: bool,
+    kl_importance: bool,
 ) -> dict:
     """The scalar arguments both kernels share."""
     return {
         "eps_low": clip_eps_low, "eps_high": clip_eps_high, "dual_clip": dual_clip or 0.0, "kl_coef": kl_coef,
         "entropy_coef": entropy_coef, "HAS_DUAL": dual_clip is not None, "CISPO": cispo, "KL": kl,
+        "KL_IMPORTANCE": kl_importance,
     }  # fmt: skip
 
 
@@ -57,6 +59,7 @@ def _policy_loss_sums(
     kl: int,
     entropy_coef: float,
     cispo: bool,
+    kl_importance: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Loss sum [], metric sums [NUM_SUMS - 1], trained tokens [B] and mean log-ratio [B] of the sequences."""
     dtype, acc = accumulator(logp)
@@ -76,7 +79,7 @@ def _policy_loss_sums(
             row_tokens=row_tokens, ACC=acc, HAS_REF=ref is not None, HAS_ENTROPY=entropy is not None,
             SEQUENCE_RATIO=sequence_ratio, SEQUENCE_WEIGHT=sequence_weight, PACKED=rows is not None,
             NUM_SUMS=NUM_SUMS, BLOCK=BLOCK_N, num_warps=4,
-            **_switches(clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl, entropy_coef, cispo),
+            **_switches(clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl, entropy_coef, cispo, kl_importance),
         )  # fmt: skip
     sums = partial.sum(0)
     return sums[0].clone(), sums[1:].clone(), counts, means
@@ -111,6 +114,7 @@ def _policy_loss_sums_backward(
     kl: int,
     entropy_coef: float,
     cispo: bool,
+    kl_importance: bool,
 ) -> tuple[Tensor, Tensor]:
     """Gradients of log-probs and entropy [N], float32 (float64); the entropy's is empty unless `with_entropy`."""
     dtype, acc = accumulator(logp)
@@ -122,7 +126,8 @@ def _policy_loss_sums_backward(
             rows_ptr=rows, count_ptr=counts, mean_ptr=means, d_logp_ptr=d_logp, d_entropy_ptr=d_entropy,
             num_tokens=logp.numel(), row_tokens=row_tokens, ACC=acc, HAS_REF=ref is not None, HAS_ENTROPY=with_entropy,
             SEQUENCE_RATIO=sequence_ratio, SEQUENCE_WEIGHT=sequence_weight, PACKED=rows is not None, BLOCK=BLOCK_N,
-            num_warps=4, **_switches(clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl, entropy_coef, cispo),
+            num_warps=4,
+            **_switches(clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl, entropy_coef, cispo, kl_importance),
         )  # fmt: skip
     return d_logp, d_entropy
 
@@ -146,7 +151,7 @@ def _backward(ctx, grad, *metric_grads):
     with_entropy = ctx.entropy_dtype is not None
     d_logp, d_entropy = _policy_loss_sums_backward(grad, logp, *rest, with_entropy, ctx.row_tokens, *ctx.options)
     d_entropy = d_entropy.to(ctx.entropy_dtype) if with_entropy else None
-    return d_logp.to(logp.dtype), None, None, None, None, d_entropy, *([None] * 13)
+    return d_logp.to(logp.dtype), None, None, None, None, d_entropy, *([None] * 14)
 
 
 _policy_loss_sums.register_autograd(_backward, setup_context=_setup_context)
@@ -183,6 +188,6 @@ def policy_sums_triton(
         flat(None if ref_logprobs is None else ref_logprobs.detach()), flat(entropy),
         flat(cu_seqlens), rows, row_tokens, num_rows, sequence_ratio, sequence_weight, options.clip_eps_low,
         options.clip_eps_high, options.dual_clip, options.kl_coef, KL_CODES[options.kl_estimator], options.entropy_coef,
-        options.surrogate == "cispo",
+        options.surrogate == "cispo", options.kl_importance,
     )  # fmt: skip
     return loss, PolicyMetrics(*metrics.detach().float().unbind())

@@ -29,8 +29,8 @@ def _expm1(x):
 
 
 @triton.jit
-def _kl_estimate(logp, ref, KL: tl.constexpr):
-    """KL(policy || reference) and its slope in logp; KL is 1, 2 or 3 for k1, k2, k3."""
+def _kl_estimate(logp, old, ref, KL: tl.constexpr, IMPORTANCE: tl.constexpr):
+    """KL(policy || reference) and its slope in logp, times the ratio if IMPORTANCE; KL is 1, 2 or 3 for k1, k2, k3."""
     x = ref - logp
     if KL == 1:
         kl = -x
@@ -41,6 +41,10 @@ def _kl_estimate(logp, ref, KL: tl.constexpr):
     else:
         kl = _expm1(x) - x
         slope = -_expm1(x)
+    if IMPORTANCE:
+        ratio = tl.exp(logp - old)
+        slope = ratio * (kl + slope)
+        kl = ratio * kl
     return kl, slope
 
 
@@ -122,6 +126,7 @@ def _policy_loss_fwd_kernel(
     HAS_DUAL: tl.constexpr,
     CISPO: tl.constexpr,
     KL: tl.constexpr,
+    KL_IMPORTANCE: tl.constexpr,
     SEQUENCE_RATIO: tl.constexpr,
     SEQUENCE_WEIGHT: tl.constexpr,
     PACKED: tl.constexpr,
@@ -147,7 +152,7 @@ def _policy_loss_fwd_kernel(
     out = partial_ptr + pid * NUM_SUMS
     if HAS_REF:
         ref = tl.load(ref_ptr + offs, mask=trained, other=0.0).to(ACC)
-        kl, _ = _kl_estimate(logp, ref, KL)
+        kl, _ = _kl_estimate(logp, old, ref, KL, KL_IMPORTANCE)
         loss += kl_coef * kl
         tl.store(out + 8, tl.sum(tl.where(trained, kl, 0.0)))
     if HAS_ENTROPY:
@@ -199,6 +204,7 @@ def _policy_loss_bwd_kernel(
     HAS_DUAL: tl.constexpr,
     CISPO: tl.constexpr,
     KL: tl.constexpr,
+    KL_IMPORTANCE: tl.constexpr,
     SEQUENCE_RATIO: tl.constexpr,
     SEQUENCE_WEIGHT: tl.constexpr,
     PACKED: tl.constexpr,
@@ -221,7 +227,7 @@ def _policy_loss_bwd_kernel(
     _, slope = _surrogate(logp, ratio, advantage, eps_low, eps_high, dual_clip, HAS_DUAL, CISPO)
     if HAS_REF:
         ref = tl.load(ref_ptr + offs, mask=trained, other=0.0).to(ACC)
-        _, kl_slope = _kl_estimate(logp, ref, KL)
+        _, kl_slope = _kl_estimate(logp, old, ref, KL, KL_IMPORTANCE)
         slope += kl_coef * kl_slope
     grad = tl.load(grad_ptr).to(ACC) * trained.to(ACC)
     if SEQUENCE_WEIGHT:

@@ -98,6 +98,7 @@ def policy_loss(
     kl_coef: float = 0.0,
     ref_logprobs: Tensor | None = None,
     kl_estimator: str = "k3",
+    kl_importance: bool = False,
     entropy: Tensor | None = None,
     entropy_coef: float = 0.0,
     aggregation: str = "token_mean",
@@ -126,7 +127,9 @@ def policy_loss(
             term = -objective
             if ref_logprobs is not None:
                 x = ref_logprobs[i, t] - logp
-                term = term + kl_coef * {"k1": -x, "k2": x**2 / 2, "k3": x.exp() - 1 - x}[kl_estimator]
+                kl = {"k1": -x, "k2": x**2 / 2, "k3": x.exp() - 1 - x}[kl_estimator]
+                weight = (logp - old_logprobs[i, t]).exp() if kl_importance else 1.0
+                term = term + kl_coef * weight * kl
             if entropy is not None:
                 term = term - entropy_coef * entropy[i, t]
             weight = {
