@@ -212,6 +212,7 @@ BAD = [
     (dict(policy_scores=torch.tensor([0.0, float("nan"), 0.0])), ValueError, r"policy_scores\[1\] is nan"),
     (dict(ref_scores=torch.zeros(2)), ValueError, "ref_scores has shape"),
     (dict(beta=0.0), ValueError, "beta 0.0"),
+    (dict(beta=math.nan), ValueError, "beta nan"),
     (dict(variance_weight=-1.0), ValueError, "variance_weight -1.0"),
     (dict(policy_scores=torch.zeros(1, 3)), ValueError, r"policy_scores must have shape \[K\]"),
     (dict(is_winner=torch.tensor([1, 0, 0])), TypeError, "is_winner must be bool"),

@@ -161,7 +161,7 @@ def _check(
         raise TypeError(f"group_ids must be int32 or int64, not {group_ids.dtype}")
     for name, tensor in (("ref_scores", ref_scores), ("is_winner", is_winner), ("group_ids", group_ids)):
         check_same(name, tensor, "policy_scores", policy_scores)
-    if num_groups < 1 or beta <= 0 or variance_weight < 0:
+    if not (num_groups >= 1 and beta > 0 and variance_weight >= 0):
         raise ValueError(
             f"num_groups is {num_groups}, beta {beta} and variance_weight {variance_weight}; "
             "the first two must be positive and the last at least 0"

@@ -9,7 +9,7 @@ Dual clip (arXiv 1912.09729) bounds l_t by -c A_t where A_t < 0. CISPO (arXiv 25
 not the update: -sg(clip(rho_t, 1 - eps_low, 1 + eps_high)) A_t logp_t in place of the minimum, sg constant to the
 gradient, so that every token keeps one.
 
-Memory: O(1) beside the gradient; O(B) more for ratios or weights by sequence. N tokens, B sequences, T padded length.
+N tokens, B sequences, T padded length.
 """
 
 from __future__ import annotations
@@ -148,7 +148,8 @@ def policy_loss(
     Numerics: float32 terms and sums (float64 for float64 inputs), block by block in a fixed order. Ratios are not
     clamped before the clip: a log-ratio above 88 overflows float32. Without a trained token the loss is 0 with a zero
     gradient.
-    Memory: O(1) beside the gradients; O(B) more for "sequence" ratios and seq_mean_token_mean.
+    Memory: O(N). The torch path makes about ten temporaries of the tokens' size; the kernels read the inputs where they
+    lie, but for a byte a token of mask and a copy of what is strided, spread over a sequence or packed by sequence.
 
     >>> logprobs = torch.tensor([[-1.0, -2.0]], requires_grad=True)
     >>> policy_loss(logprobs, logprobs.detach(), torch.ones(1, 2), torch.ones(1, 2)).loss.backward()
@@ -235,18 +236,20 @@ def check_options(
     check_choice("ratio_level", ratio_level, RATIO_LEVELS)
     check_choice("kl_estimator", options.kl_estimator, KL_ESTIMATORS)
     check_choice("aggregation", aggregation, AGGREGATIONS)
-    if not 0.0 <= options.clip_eps_low <= 1.0 or options.clip_eps_high < 0.0:
+    if not (0.0 <= options.clip_eps_low <= 1.0 and options.clip_eps_high >= 0.0):
         raise ValueError(
             f"clip_eps_low is {options.clip_eps_low} and clip_eps_high {options.clip_eps_high}; "
             "the first must lie in [0, 1], the second must be at least 0"
         )
-    if options.dual_clip is not None and options.dual_clip <= 1.0:
+    if options.dual_clip is not None and not options.dual_clip > 1.0:
         raise ValueError(f"dual_clip is {options.dual_clip}; it must be above 1, or None for no bound")
     if options.dual_clip is not None and options.surrogate == "cispo":
         raise ValueError(
             f"dual_clip is {options.dual_clip}, but surrogate='cispo' has no minimum to bound; pass None and lower "
             "clip_eps_high"
         )
+    if not options.kl_coef >= 0.0:
+        raise ValueError(f"kl_coef is {options.kl_coef}; it must be at least 0")
     if options.kl_coef != 0.0 and ref_logprobs is None:
         raise ValueError(f"kl_coef is {options.kl_coef} but ref_logprobs is missing; pass them, or kl_coef=0")
     if entropy_coef != 0.0 and entropy is None:
