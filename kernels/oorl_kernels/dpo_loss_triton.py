@@ -152,12 +152,11 @@ def _(grad, policy_chosen, policy_rejected, ref_chosen, ref_rejected, beta, ipo,
 def _setup_context(ctx, inputs, output) -> None:
     *tensors, ctx.beta, ctx.ipo, ctx.label_smoothing = inputs
     ctx.save_for_backward(*tensors)
-    ctx.set_materialize_grads(False)  # of the rewards, which nobody differentiates
+    ctx.set_materialize_grads(False)  # else zeros are filled for the rewards
+    ctx.mark_non_differentiable(*output[1:])
 
 
-def _backward(ctx, grad, *reward_grads):
-    if grad is None:
-        return (None,) * 7
+def _backward(ctx, grad, *_unused):
     policy_chosen, policy_rejected, *refs = ctx.saved_tensors
     d_chosen, d_rejected = _dpo_pairs_backward(
         grad.contiguous(), policy_chosen, policy_rejected, *refs, ctx.beta, ctx.ipo, ctx.label_smoothing
@@ -182,4 +181,4 @@ def dpo_pairs_triton(
         policy_chosen.contiguous(), policy_rejected.contiguous(), ref_chosen.detach().contiguous(),
         ref_rejected.detach().contiguous(), beta, loss_type == "ipo", label_smoothing,
     )  # fmt: skip
-    return losses, chosen_rewards.detach(), rejected_rewards.detach()
+    return losses, chosen_rewards, rejected_rewards

@@ -203,9 +203,11 @@ def _(grad, policy, ref, is_winner, group_ids, figures, beta, variance_weight):
 def _setup_context(ctx, inputs, output) -> None:
     *tensors, _, ctx.beta, ctx.variance_weight = inputs
     ctx.save_for_backward(*tensors, output[1])
+    ctx.set_materialize_grads(False)  # else zeros are filled for the figures
+    ctx.mark_non_differentiable(output[1])
 
 
-def _backward(ctx, grad, figure_grads):
+def _backward(ctx, grad, *_unused):
     policy, *rest = ctx.saved_tensors
     d_policy = _gepo_groups_backward(grad.contiguous(), policy, *rest, ctx.beta, ctx.variance_weight)
     return d_policy.to(policy.dtype), *([None] * 6)
@@ -228,5 +230,5 @@ def gepo_groups_triton(
         policy_scores.contiguous(), ref_scores.detach().contiguous(), is_winner.contiguous().view(torch.uint8),
         group_ids.contiguous(), num_groups, beta, variance_weight,
     )  # fmt: skip
-    margin, variance, accuracy = figures.detach()[:3].unbind(0)
+    margin, variance, accuracy = figures[:3].unbind(0)
     return losses, margin, variance, accuracy

@@ -144,9 +144,11 @@ def _setup_context(ctx, inputs, output) -> None:
     ctx.save_for_backward(logp, old, advantages, mask, ref, rows, counts, means)
     ctx.entropy_dtype = None if entropy is None or not ctx.needs_input_grad[5] else entropy.dtype
     ctx.row_tokens, ctx.options = row_tokens, options
+    ctx.set_materialize_grads(False)  # else zeros are filled for the metrics
+    ctx.mark_non_differentiable(*output[1:])
 
 
-def _backward(ctx, grad, *metric_grads):
+def _backward(ctx, grad, *_unused):
     logp, *rest = ctx.saved_tensors
     with_entropy = ctx.entropy_dtype is not None
     d_logp, d_entropy = _policy_loss_sums_backward(grad, logp, *rest, with_entropy, ctx.row_tokens, *ctx.options)
@@ -190,4 +192,4 @@ def policy_sums_triton(
         options.clip_eps_high, options.dual_clip, options.kl_coef, KL_CODES[options.kl_estimator], options.entropy_coef,
         options.surrogate == "cispo", options.kl_importance,
     )  # fmt: skip
-    return loss, PolicyMetrics(*metrics.detach().float().unbind())
+    return loss, PolicyMetrics(*metrics.float().unbind())
