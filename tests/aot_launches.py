@@ -24,6 +24,7 @@ from oorl_kernels import (
 )
 from oorl_kernels.active_rows import device_rows
 from oorl_kernels.advantages import group_advantages, reinforce_pp_advantages
+from oorl_kernels.dpo_loss import dpo_loss
 from oorl_kernels.gepo_loss import gepo_loss
 from oorl_kernels.head_inputs import HeadOptions
 from oorl_kernels.launch_config import HeadConfig
@@ -231,7 +232,11 @@ def policy_loss_launches() -> None:
     mask = torch.ones(4, 48, dtype=torch.bool)
     for dtype in DTYPES:
         logprobs, constant = torch.zeros(4, 48, dtype=dtype, requires_grad=True), torch.zeros(4, 48, dtype=dtype)
-        policy_loss(logprobs, constant, constant, mask, backend="triton").loss.backward()
+        for surrogate in ("clip", "cispo") if dtype is torch.float32 else ("clip",):
+            policy_loss(logprobs, constant, constant, mask, surrogate=surrogate, backend="triton").loss.backward()
+    kl = {"ref_logprobs": torch.zeros(4, 48), "kl_coef": 0.1, "kl_importance": True}
+    logprobs, constant = torch.zeros(4, 48, requires_grad=True), torch.zeros(4, 48)
+    policy_loss(logprobs, constant, constant, mask, backend="triton", **kl).loss.backward()
     rich = {
         "ratio_level": "sequence",
         "aggregation": "seq_mean_token_mean",
@@ -259,6 +264,15 @@ def gepo_loss_launches() -> None:
         loss.backward()
 
 
+def dpo_loss_launches() -> None:
+    for dtype in DTYPES:
+        constant = torch.zeros(32, dtype=dtype)
+        for loss_type in ("sigmoid", "ipo") if dtype is torch.float32 else ("sigmoid",):
+            chosen, rejected = (torch.zeros(32, dtype=dtype, requires_grad=True) for _ in range(2))
+            loss = dpo_loss(chosen, rejected, constant, constant, loss_type=loss_type, backend="triton").loss
+            loss.backward()
+
+
 def advantage_launches() -> None:
     groups, offsets = torch.arange(32) // 8, torch.arange(33) * 16
     mask = torch.ones(32, 16, dtype=torch.bool)
@@ -276,5 +290,6 @@ SCENARIOS: tuple[Callable[[], None], ...] = (
     head_launches,
     policy_loss_launches,
     gepo_loss_launches,
+    dpo_loss_launches,
     advantage_launches,
 )

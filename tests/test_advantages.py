@@ -151,6 +151,24 @@ def test_whitened_advantages_have_mean_zero_and_variance_one():
     assert counted.var(correction=0).item() == pytest.approx(1, rel=1e-12)
 
 
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_a_mask_of_one_column_whitens_samples(backend):
+    """The population is the batch's samples, as docs/mathematics.md says; with groups, their centred rewards."""
+    rewards = torch.tensor([1.0, 0.0, 4.0, 0.5, NAN, 2.0], device=KERNEL_DEVICE)
+    ids = torch.tensor([0, 0, 1, 1, 1, 1], device=KERNEL_DEVICE)
+    kept = torch.tensor([0, 1, 2, 3, 5])
+    for group_ids, values in (
+        (None, [1.0, 0.0, 4.0, 0.5, 2.0]),
+        (ids, [0.5, -0.5, 4 - 6.5 / 3, 0.5 - 6.5 / 3, 2 - 6.5 / 3]),
+    ):
+        column = torch.ones(6, 1, device=KERNEL_DEVICE)
+        got = reinforce_pp_advantages(rewards, None, column, kl_coef=0.0, group_ids=group_ids, backend=backend).cpu()
+        want = torch.tensor(values)
+        want = (want - want.mean()) / want.std(correction=0)
+        torch.testing.assert_close(got[kept, 0], want, rtol=1e-6, atol=1e-6)
+        assert got[4] == 0
+
+
 @pytest.mark.parametrize("mode", GROUP_MODES)
 def test_gradcheck(mode):
     generator = torch.Generator().manual_seed(3)

@@ -24,6 +24,7 @@ LOSSES = {
     "entropy": {"entropy_coef": 0.05, "dual_clip": 3.0},
     "measured": {"with_entropy": True, "normalizer": torch.tensor(57.0)},
     "kl": {"kl_coef": 0.1, "kl_estimator": "k2", "clip_eps_high": 0.28},
+    "cispo": {"surrogate": "cispo", "clip_eps_low": 1.0, "clip_eps_high": 0.3, "kl_coef": 0.1, "kl_importance": True},
     "sequence mean": {"aggregation": "seq_mean_token_mean"},
     "dr_grpo": {"aggregation": "seq_mean_token_sum_norm", "max_tokens": 50, "normalizer": 8},
     "gspo": {"ratio_level": "sequence"},

@@ -137,7 +137,7 @@ def test_groups_in_micro_batches_with_a_passed_normalizer_add_up():
 
 
 @pytest.mark.parametrize("function", [gepo_groups_torch, gepo_groups_triton], ids=["torch", "triton"])
-@pytest.mark.parametrize("delta", [-800.0, -40.0, 40.0])
+@pytest.mark.parametrize("delta", [-800.0, -40.0, -20.5, 20.5, 40.0])
 def test_log_sigmoid_is_exact_in_both_tails(function, delta):
     scores = torch.tensor([delta, 0.0], dtype=torch.float64, device=KERNEL_DEVICE, requires_grad=True)
     winner = torch.tensor([True, False], device=KERNEL_DEVICE)
@@ -212,6 +212,7 @@ BAD = [
     (dict(policy_scores=torch.tensor([0.0, float("nan"), 0.0])), ValueError, r"policy_scores\[1\] is nan"),
     (dict(ref_scores=torch.zeros(2)), ValueError, "ref_scores has shape"),
     (dict(beta=0.0), ValueError, "beta 0.0"),
+    (dict(beta=math.nan), ValueError, "beta nan"),
     (dict(variance_weight=-1.0), ValueError, "variance_weight -1.0"),
     (dict(policy_scores=torch.zeros(1, 3)), ValueError, r"policy_scores must have shape \[K\]"),
     (dict(is_winner=torch.tensor([1, 0, 0])), TypeError, "is_winner must be bool"),

@@ -184,7 +184,7 @@ def reinforce_pp_advantages(
     """
     _check_samples(rewards, group_ids, valid)
     _check_tokens(rewards, kl, loss_mask, cu_seqlens)
-    if kl_coef < 0:
+    if not kl_coef >= 0:
         raise ValueError(f"kl_coef is {kl_coef}; it must be at least 0")
     usable = ~rewards.isnan() if valid is None else valid & ~rewards.isnan()
     rewards = rewards.detach()

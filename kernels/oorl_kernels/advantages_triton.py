@@ -17,6 +17,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .jit_math import accumulator
+
 BLOCK_G = 4  # groups a program
 BLOCK_M = 64  # members a tile: a group of thousands takes few steps, and lanes past a group's end load nothing
 BLOCK_N = 1024  # tokens a tile
@@ -212,16 +214,12 @@ def _whiten_kernel(
     tl.store(out_ptr + offs, tl.where(trained, white, 0.0), mask=inside)
 
 
-def _accumulator(tensor: Tensor) -> tuple[torch.dtype, tl.dtype]:
-    return (torch.float64, tl.float64) if tensor.dtype is torch.float64 else (torch.float32, tl.float32)
-
-
 @torch.library.custom_op("oorl_kernels::group_advantages", mutates_args=())
 def _group_advantages(
     rewards: Tensor, valid: Tensor, order: Tensor, starts: Tensor, mode: int, std_eps: float
 ) -> Tensor:
     """Advantages [B] of contiguous rewards [B]."""
-    dtype, acc = _accumulator(rewards)
+    dtype, acc = accumulator(rewards)
     out = torch.empty_like(rewards, dtype=dtype)
     if rewards.numel():
         _group_advantages_fwd_kernel[(triton.cdiv(rewards.numel(), BLOCK_G),)](
@@ -234,7 +232,7 @@ def _group_advantages(
 
 @_group_advantages.register_fake
 def _(rewards, valid, order, starts, mode, std_eps):
-    return torch.empty_like(rewards, dtype=_accumulator(rewards)[0])
+    return torch.empty_like(rewards, dtype=accumulator(rewards)[0])
 
 
 @torch.library.custom_op("oorl_kernels::group_advantages_backward", mutates_args=())
@@ -242,11 +240,11 @@ def _group_advantages_backward(
     grad: Tensor, rewards: Tensor, valid: Tensor, order: Tensor, starts: Tensor, mode: int, std_eps: float
 ) -> Tensor:
     """Gradient [B] in the rewards, in the accumulator's dtype."""
-    d_rewards = torch.empty_like(rewards, dtype=_accumulator(rewards)[0])
+    d_rewards = torch.empty_like(rewards, dtype=accumulator(rewards)[0])
     if rewards.numel():
         _group_advantages_bwd_kernel[(triton.cdiv(rewards.numel(), BLOCK_G),)](
             grad_ptr=grad, rewards_ptr=rewards, valid_ptr=valid, order_ptr=order, starts_ptr=starts,
-            d_rewards_ptr=d_rewards, num_samples=rewards.numel(), std_eps=std_eps, ACC=_accumulator(rewards)[1],
+            d_rewards_ptr=d_rewards, num_samples=rewards.numel(), std_eps=std_eps, ACC=accumulator(rewards)[1],
             MODE=mode, BLOCK_G=BLOCK_G, BLOCK_M=BLOCK_M, num_warps=4,
         )  # fmt: skip
     return d_rewards
@@ -254,7 +252,7 @@ def _group_advantages_backward(
 
 @_group_advantages_backward.register_fake
 def _(grad, rewards, valid, order, starts, mode, std_eps):
-    return torch.empty_like(rewards, dtype=_accumulator(rewards)[0])
+    return torch.empty_like(rewards, dtype=accumulator(rewards)[0])
 
 
 def _setup_context(ctx, inputs, output) -> None:
@@ -276,7 +274,7 @@ def _returns_to_go(
     rewards: Tensor, kl: Tensor | None, trained: Tensor, cu_seqlens: Tensor | None, row_tokens: int, kl_coef: float
 ) -> tuple[Tensor, Tensor]:
     """Return-to-go of flat tokens [N], and the moments [B, 3] of each sequence's trained ones."""
-    dtype, acc = _accumulator(rewards)
+    dtype, acc = accumulator(rewards)
     returns = rewards.new_empty(trained.numel(), dtype=dtype)
     moments = rewards.new_empty(rewards.numel(), 3, dtype=dtype)
     if rewards.numel():
@@ -290,7 +288,7 @@ def _returns_to_go(
 
 @_returns_to_go.register_fake
 def _(rewards, kl, trained, cu_seqlens, row_tokens, kl_coef):
-    returns = rewards.new_empty(trained.numel(), dtype=_accumulator(rewards)[0])
+    returns = rewards.new_empty(trained.numel(), dtype=accumulator(rewards)[0])
     return returns, returns.new_empty(rewards.numel(), 3)
 
 
@@ -301,7 +299,7 @@ def _whiten(returns: Tensor, trained: Tensor, mean: Tensor, rstd: Tensor) -> Ten
     if returns.numel():
         _whiten_kernel[(triton.cdiv(returns.numel(), BLOCK_N),)](
             returns_ptr=returns, trained_ptr=trained, mean_ptr=mean, rstd_ptr=rstd, out_ptr=out,
-            num_tokens=returns.numel(), ACC=_accumulator(returns)[1], BLOCK=BLOCK_N, num_warps=4,
+            num_tokens=returns.numel(), ACC=accumulator(returns)[1], BLOCK=BLOCK_N, num_warps=4,
         )  # fmt: skip
     return out
 

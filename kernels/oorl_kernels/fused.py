@@ -62,6 +62,8 @@ def _linear_policy_sweep_op(
     kl_coef: float,
     kl_estimator: str,
     entropy_coef: float,
+    surrogate: str,
+    kl_importance: bool,
     ignore_index: int,
     check_values: bool,
     workspace_bytes: int,
@@ -73,7 +75,9 @@ def _linear_policy_sweep_op(
     head = HeadOptions(temperature, logit_scale, softcap, with_entropy, workspace_bytes)
     terms = TokenTerms(
         old_logprobs, advantages, weights, ref_logprobs,
-        SurrogateOptions(clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl_estimator, entropy_coef),
+        SurrogateOptions(
+            clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl_estimator, entropy_coef, surrogate, kl_importance
+        ),
     )  # fmt: skip
     num_rows, vocab = target_ids.numel(), lm_head_weight.shape[0]
     counts = target_ids != ignore_index
@@ -120,7 +124,8 @@ def _linear_policy_sweep_op(
 @_linear_policy_sweep_op.register_fake
 def _(hidden_states, lm_head_weight, target_ids, bias, inv_temperature, old_logprobs, advantages, weights, ref_logprobs,
       temperature, logit_scale, softcap, with_entropy, clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl_estimator,
-      entropy_coef, ignore_index, check_values, workspace_bytes, need_hidden, need_weight, need_bias):  # fmt: skip
+      entropy_coef, surrogate, kl_importance, ignore_index, check_values, workspace_bytes, need_hidden, need_weight,
+      need_bias):  # fmt: skip
     logprobs = torch.empty_like(target_ids, dtype=compute_dtype(hidden_states.dtype), device=hidden_states.device)
     nothing = logprobs.new_empty(0)
     return (
@@ -188,6 +193,7 @@ def linear_policy_loss(
     advantages: Tensor,
     loss_mask: Tensor,
     *,
+    surrogate: Literal["clip", "cispo"] = "clip",
     ratio_level: Literal["token", "sequence"] = "token",
     clip_eps_low: float = 0.2,
     clip_eps_high: float = 0.2,
@@ -195,6 +201,7 @@ def linear_policy_loss(
     kl_coef: float = 0.0,
     ref_logprobs: Tensor | None = None,
     kl_estimator: Literal["k1", "k2", "k3"] = "k3",
+    kl_importance: bool = False,
     with_entropy: bool = False,
     entropy_coef: float = 0.0,
     aggregation: Literal["token_mean", "seq_mean_token_mean", "seq_mean_token_sum_norm"] = "token_mean",
@@ -222,8 +229,8 @@ def linear_policy_loss(
         old_logprobs, advantages, loss_mask: of target_ids' shape (advantages also one per sequence), as in
             `policy_loss`. A token is trained where loss_mask is not 0 and its id is not `ignore_index`.
         with_entropy: measure the mean entropy for the metrics even without a bonus.
-        ratio_level, clip_eps_low, clip_eps_high, dual_clip, kl_coef, ref_logprobs, kl_estimator, entropy_coef,
-            aggregation, normalizer, max_tokens, cu_seqlens: as in `policy_loss`.
+        surrogate, ratio_level, clip_eps_low, clip_eps_high, dual_clip, kl_coef, ref_logprobs, kl_estimator,
+            kl_importance, entropy_coef, aggregation, normalizer, max_tokens, cu_seqlens: as in `policy_loss`.
         bias, temperature, logit_scale, softcap, ignore_index, backend, workspace_mb, check_values: as in
             `linear_token_logprobs`. A workspace of 4 V bytes a token holds one chunk of everything.
         tp_group, vocab_start: as in `linear_token_logprobs`, which is what is called then, for a token's loss waits for
@@ -251,7 +258,9 @@ def linear_policy_loss(
     )
     group_name(tp_group, vocab_start)
     refuse_reads(check_values, hidden_states.device)
-    options = SurrogateOptions(clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl_estimator, entropy_coef)
+    options = SurrogateOptions(
+        clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl_estimator, entropy_coef, surrogate, kl_importance
+    )
     with_entropy = with_entropy or entropy_coef != 0.0
     tokens = hidden_states[..., 0].detach()  # stands for the log-probs: their shape, device and kind
     check_options(
@@ -261,6 +270,7 @@ def linear_policy_loss(
     advantages = per_token_advantages(advantages, tokens, cu_seqlens)
     trained = (loss_mask != 0) & (target_ids != ignore_index)
     settings = {
+        "surrogate": surrogate,
         "ratio_level": ratio_level,
         "clip_eps_low": clip_eps_low,
         "clip_eps_high": clip_eps_high,
@@ -268,6 +278,7 @@ def linear_policy_loss(
         "kl_coef": kl_coef,
         "ref_logprobs": ref_logprobs,
         "kl_estimator": kl_estimator,
+        "kl_importance": kl_importance,
         "entropy_coef": entropy_coef,
         "aggregation": aggregation,
         "normalizer": normalizer,
@@ -323,6 +334,8 @@ def linear_policy_loss(
         float(kl_coef),
         kl_estimator,
         float(entropy_coef),
+        surrogate,
+        kl_importance,
         ignore_index,
         bool(check_values),
         head.workspace_bytes,

@@ -51,16 +51,9 @@ class TokenTerms:
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Weighted loss of rows n0..n1, and its derivatives with respect to their log-probs and entropies."""
         options = self.options
+        ref = None if self.ref_logprobs is None else self.ref_logprobs[n0:n1]
         loss, slope = token_policy_terms(
-            logprobs,
-            self.old_logprobs[n0:n1],
-            self.advantages[n0:n1],
-            clip_eps_low=options.clip_eps_low,
-            clip_eps_high=options.clip_eps_high,
-            dual_clip=options.dual_clip,
-            kl_coef=options.kl_coef,
-            ref_logprobs=None if self.ref_logprobs is None else self.ref_logprobs[n0:n1],
-            kl_estimator=options.kl_estimator,
+            logprobs, self.old_logprobs[n0:n1], self.advantages[n0:n1], options, ref_logprobs=ref
         )
         weights = self.weights[n0:n1]
         d_entropy = None

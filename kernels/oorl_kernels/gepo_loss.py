@@ -5,9 +5,9 @@
     L_g = -log sigmoid(delta_g) + lambda Var_w(r)   population variance of the group's winners
     dL_g/dr_w = -beta sigmoid(-delta_g)/n + 2 lambda (r_w - mean_w)/n,  dL_g/dr_l = beta sigmoid(-delta_g)/m
 
-arXiv 2505.12723, eq. 6-9. One winner, one loser and lambda = 0 make it DPO (arXiv 2305.18290). A group too large for
-memory goes in two passes: score it without gradient, differentiate this loss in the scores, then go backward through
-one weighted member at a time.
+arXiv 2505.12723, eq. 6-9. One winner, one loser and lambda = 0 make it DPO (arXiv 2305.18290; `dpo_loss`). A group too
+large for memory goes in two passes: score it without gradient, differentiate this loss in the scores, then go backward
+through one weighted member at a time.
 
 Memory: O(K). K scores, G groups, n winners and m losers of a group.
 """
@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .dispatch import choose_backend
-from .validation import check_normalizer, check_same, check_tensor, values_checkable
+from .validation import check_normalizer, check_same, check_scores, check_tensor, values_checkable
 
 
 class GepoLoss(NamedTuple):
@@ -71,8 +71,8 @@ def gepo_loss(
             CUDA, and under torch.compile, such a group's figures and the loss become NaN instead.
         TypeError: wrong dtypes, or a DTensor.
 
-    Numerics: float32 (float64 for float64 scores); two-pass variance; -log sigmoid(x) as softplus(-x), exact in both
-    tails. Memory: O(K).
+    Numerics: float32 (float64 for float64 scores); two-pass variance; log sigmoid exact in both tails.
+    Memory: O(K).
 
     >>> scores = torch.tensor([-5.0, -6.0], requires_grad=True)
     >>> reference = torch.tensor([-5.0, -6.0])
@@ -117,7 +117,7 @@ def gepo_groups_torch(
     loser_mean = group_sum(log_ratio, ~is_winner) / torch.where(usable, losers, float("nan"))
     variance = group_sum((log_ratio - winner_mean[index]).square(), is_winner) / winners
     margin = beta * (winner_mean - loser_mean)
-    losses = F.softplus(-margin) + variance_weight * variance
+    losses = variance_weight * variance - F.logsigmoid(margin)  # softplus would drop the exponential from 20 on
     accuracy = _pair_accuracy(log_ratio.detach(), is_winner, index, num_groups) / (winners * losers)
     broken = margin.detach().isnan()
     return losses, margin.detach(), variance.detach(), accuracy.masked_fill(broken, float("nan"))
@@ -161,22 +161,18 @@ def _check(
         raise TypeError(f"group_ids must be int32 or int64, not {group_ids.dtype}")
     for name, tensor in (("ref_scores", ref_scores), ("is_winner", is_winner), ("group_ids", group_ids)):
         check_same(name, tensor, "policy_scores", policy_scores)
-    if num_groups < 1 or beta <= 0 or variance_weight < 0:
+    if not (num_groups >= 1 and beta > 0 and variance_weight >= 0):
         raise ValueError(
             f"num_groups is {num_groups}, beta {beta} and variance_weight {variance_weight}; "
             "the first two must be positive and the last at least 0"
         )
-    if values_checkable(policy_scores):
-        _check_values(policy_scores, ref_scores, is_winner, group_ids, num_groups)
+    check_scores("policy_scores", policy_scores)
+    check_scores("ref_scores", ref_scores)
+    if values_checkable(group_ids):
+        _check_groups(is_winner, group_ids, num_groups)
 
 
-def _check_values(
-    policy_scores: Tensor, ref_scores: Tensor, is_winner: Tensor, group_ids: Tensor, num_groups: int
-) -> None:
-    for name, scores in (("policy_scores", policy_scores), ("ref_scores", ref_scores)):
-        if not scores.isfinite().all():
-            worst = int((~scores.isfinite()).nonzero()[0])
-            raise ValueError(f"{name}[{worst}] is {float(scores[worst])}; scores must be finite")
+def _check_groups(is_winner: Tensor, group_ids: Tensor, num_groups: int) -> None:
     if group_ids.numel() and not 0 <= int(group_ids.min()) <= int(group_ids.max()) < num_groups:
         raise ValueError(f"group_ids must lie in 0..{num_groups - 1}; they span {group_ids.min()}..{group_ids.max()}")
     for side, members in (("winner", is_winner), ("loser", ~is_winner)):

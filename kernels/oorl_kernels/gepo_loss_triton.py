@@ -16,20 +16,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .jit_math import accumulator, softplus_and_slope
+
 BLOCK_K = 32  # members a tile; pairs are compared in BLOCK_K x BLOCK_K tiles
 BACKWARD_BLOCK_K = 256
-ATANH_TERMS = tl.constexpr(17)  # of the series at s <= 1/3: the first left out is below 1e-17
-
-
-@triton.jit
-def _softplus_neg(x):
-    """-log sigmoid(x), exact in both tails: max(-x, 0) + log1p(exp(-|x|)), with log1p(e) = 2 atanh(e / (2 + e))."""
-    e = tl.exp(-tl.abs(x))
-    s = e / (2.0 + e)
-    series = 0.0 * s
-    for k in tl.static_range(ATANH_TERMS, 0, -1):
-        series = series * s * s + 1.0 / (2 * k - 1)
-    return tl.maximum(-x, 0.0) + 2.0 * s * series
 
 
 @triton.jit
@@ -100,7 +90,8 @@ def _gepo_fwd_kernel(
     variance = tl.sum(squares) / tl.maximum(n, 1.0)
     accuracy = tl.sum(tl.sum(pairs, 1), 0) / tl.maximum(n * m, 1.0)
     broken = margin != margin
-    tl.store(loss_ptr + group, _softplus_neg(margin) + variance_weight * variance)
+    ranking, _ = softplus_and_slope(-margin)
+    tl.store(loss_ptr + group, ranking + variance_weight * variance)
     tl.store(margin_ptr + group, margin)
     tl.store(variance_ptr + group, tl.where(broken, nan, variance))
     tl.store(accuracy_ptr + group, tl.where(broken, nan, accuracy))
@@ -141,14 +132,10 @@ def _gepo_bwd_kernel(
     winner_mean = tl.load(winner_mean_ptr + group, mask=known, other=0.0)
     n = tl.load(winners_ptr + group, mask=known, other=1.0)
     m = tl.load(losers_ptr + group, mask=known, other=1.0)
-    e = tl.exp(-tl.abs(margin))
-    pull = beta * tl.where(margin > 0, e, 1.0) / (1.0 + e)  # beta sigmoid(-margin), without overflow
+    _, slope = softplus_and_slope(-margin)
+    pull = beta * slope
     d_winner = (2.0 * variance_weight * (r - winner_mean) - pull) / n
     tl.store(d_policy_ptr + offs, grad * tl.where(winner, d_winner, pull / m), mask=inside)
-
-
-def _accumulator(tensor: Tensor) -> tuple[torch.dtype, tl.dtype]:
-    return (torch.float64, tl.float64) if tensor.dtype is torch.float64 else (torch.float32, tl.float32)
 
 
 @torch.library.custom_op("oorl_kernels::gepo_groups", mutates_args=())
@@ -162,7 +149,7 @@ def _gepo_groups(
     variance_weight: float,
 ) -> tuple[Tensor, Tensor]:
     """Loss [G], and the figures [6, G]: margin, variance, accuracy, winner mean, n, m."""
-    dtype, acc = _accumulator(policy)
+    dtype, acc = accumulator(policy)
     sorted_ids, order = torch.sort(group_ids)
     groups = torch.arange(num_groups + 1, device=group_ids.device, dtype=group_ids.dtype)
     losses = policy.new_empty(num_groups, dtype=dtype)
@@ -180,7 +167,7 @@ def _gepo_groups(
 
 @_gepo_groups.register_fake
 def _(policy, ref, is_winner, group_ids, num_groups, beta, variance_weight):
-    losses = policy.new_empty(num_groups, dtype=_accumulator(policy)[0])
+    losses = policy.new_empty(num_groups, dtype=accumulator(policy)[0])
     return losses, losses.new_empty(6, num_groups)
 
 
@@ -203,7 +190,7 @@ def _gepo_groups_backward(
             grad_ptr=grad, policy_ptr=policy, ref_ptr=ref, winner_ptr=is_winner, group_ids_ptr=group_ids,
             margin_ptr=margin, winner_mean_ptr=winner_mean, winners_ptr=winners, losers_ptr=losers,
             d_policy_ptr=d_policy, num_scores=policy.numel(), num_groups=figures.shape[1], beta=beta,
-            variance_weight=variance_weight, ACC=_accumulator(policy)[1], BLOCK=BACKWARD_BLOCK_K, num_warps=4,
+            variance_weight=variance_weight, ACC=accumulator(policy)[1], BLOCK=BACKWARD_BLOCK_K, num_warps=4,
         )  # fmt: skip
     return d_policy
 
@@ -216,9 +203,11 @@ def _(grad, policy, ref, is_winner, group_ids, figures, beta, variance_weight):
 def _setup_context(ctx, inputs, output) -> None:
     *tensors, _, ctx.beta, ctx.variance_weight = inputs
     ctx.save_for_backward(*tensors, output[1])
+    ctx.set_materialize_grads(False)  # else zeros are filled for the figures
+    ctx.mark_non_differentiable(output[1])
 
 
-def _backward(ctx, grad, figure_grads):
+def _backward(ctx, grad, *_unused):
     policy, *rest = ctx.saved_tensors
     d_policy = _gepo_groups_backward(grad.contiguous(), policy, *rest, ctx.beta, ctx.variance_weight)
     return d_policy.to(policy.dtype), *([None] * 6)
@@ -241,5 +230,5 @@ def gepo_groups_triton(
         policy_scores.contiguous(), ref_scores.detach().contiguous(), is_winner.contiguous().view(torch.uint8),
         group_ids.contiguous(), num_groups, beta, variance_weight,
     )  # fmt: skip
-    margin, variance, accuracy = figures.detach()[:3].unbind(0)
+    margin, variance, accuracy = figures[:3].unbind(0)
     return losses, margin, variance, accuracy

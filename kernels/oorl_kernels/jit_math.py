@@ -1,9 +1,16 @@
-"""Device functions that several Triton kernels share; shapes only, no memory access."""
+"""What several Triton kernels share: device functions of any shape that touch no memory, and the accumulator's type."""
 
 from __future__ import annotations
 
+import torch
 import triton
 import triton.language as tl
+from torch import Tensor
+
+
+def accumulator(tensor: Tensor) -> tuple[torch.dtype, tl.dtype]:
+    """What a loss kernel computes in for a tensor, as torch and Triton call it: float64 for float64, else float32."""
+    return (torch.float64, tl.float64) if tensor.dtype is torch.float64 else (torch.float32, tl.float32)
 
 
 @triton.jit
@@ -23,6 +30,13 @@ def log1p(x):
     u = 1.0 + x
     exact = u == 1.0
     return tl.where(exact, x, tl.log(u) * (x / tl.where(exact, 1.0, u - 1.0)))
+
+
+@triton.jit
+def softplus_and_slope(x):
+    """log(1 + exp(x)) and its derivative, the sigmoid, of any shape: precise in both tails, from one exponential."""
+    e = tl.exp(-tl.abs(x))
+    return tl.maximum(x, 0.0) + log1p(e), tl.where(x > 0, 1.0, e) / (1.0 + e)
 
 
 @triton.jit

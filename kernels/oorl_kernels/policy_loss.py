@@ -1,13 +1,15 @@
-"""Clipped policy-gradient loss on token log-probabilities: PPO, GRPO, Dr. GRPO, DAPO, GSPO.
+"""Clipped policy-gradient loss on token log-probabilities: PPO, GRPO, Dr. GRPO, DAPO, GSPO, CISPO.
 
     l_t = -min(rho_t A_t, clip(rho_t, 1 - eps_low, 1 + eps_high) A_t) + kl_coef KL_t - entropy_coef H_t
     loss = sum_t m_t c_t l_t / normalizer                      arXiv 2505.12723, eq. 5
 
 rho_t = exp(logp_t - old_t) (ratio_level "token"; arXiv 1707.06347) or the sequence's exp(mean_t(logp_t - old_t))
 ("sequence"; GSPO, arXiv 2507.18071, whose token form hands every token the gradient s_i A_t of its sequence's ratio).
-Dual clip (arXiv 1912.09729) bounds l_t by -c A_t where A_t < 0.
+Dual clip (arXiv 1912.09729) bounds l_t by -c A_t where A_t < 0. CISPO (arXiv 2506.13585, eq. 4-5) clips the weight and
+not the update: -sg(clip(rho_t, 1 - eps_low, 1 + eps_high)) A_t logp_t in place of the minimum, sg constant to the
+gradient, so that every token keeps one.
 
-Memory: O(1) beside the gradient; O(B) more for ratios or weights by sequence. N tokens, B sequences, T padded length.
+N tokens, B sequences, T padded length.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from torch import Tensor
 
 from .dispatch import choose_backend
 from .policy_loss_torch import (
+    KL_ESTIMATORS,
     PolicyMetrics,
     SurrogateOptions,
     kl_estimate,
@@ -30,11 +33,18 @@ from .segments import sequence_ids
 from .validation import check_choice, check_cu_seqlens, check_normalizer, check_same, check_tensor
 
 RATIO_LEVELS = ("token", "sequence")
-KL_ESTIMATORS = ("k1", "k2", "k3")
+SURROGATES = ("clip", "cispo")
 AGGREGATIONS = ("token_mean", "seq_mean_token_mean", "seq_mean_token_sum_norm")
 
-
-__all__ = ["PolicyLoss", "PolicyMetrics", "kl_estimate", "loss_normalizer", "policy_loss", "token_policy_terms"]
+__all__ = [
+    "PolicyLoss",
+    "PolicyMetrics",
+    "SurrogateOptions",
+    "kl_estimate",
+    "loss_normalizer",
+    "policy_loss",
+    "token_policy_terms",
+]
 
 
 class PolicyLoss(NamedTuple):
@@ -79,6 +89,7 @@ def policy_loss(
     advantages: Tensor,
     loss_mask: Tensor,
     *,
+    surrogate: Literal["clip", "cispo"] = "clip",
     ratio_level: Literal["token", "sequence"] = "token",
     clip_eps_low: float = 0.2,
     clip_eps_high: float = 0.2,
@@ -86,6 +97,7 @@ def policy_loss(
     kl_coef: float = 0.0,
     ref_logprobs: Tensor | None = None,
     kl_estimator: Literal["k1", "k2", "k3"] = "k3",
+    kl_importance: bool = False,
     entropy: Tensor | None = None,
     entropy_coef: float = 0.0,
     aggregation: Literal["token_mean", "seq_mean_token_mean", "seq_mean_token_sum_norm"] = "token_mean",
@@ -97,19 +109,24 @@ def policy_loss(
     """Clipped surrogate loss over the trained tokens, with optional KL and entropy terms.
 
     sum_t m_t c_t [-min(rho_t A_t, clip(rho_t, 1-eps_low, 1+eps_high) A_t) + kl_coef KL_t - entropy_coef H_t]
-    / normalizer (arXiv 2505.12723, eq. 5). c_t is 1 (token_mean), 1/trained tokens of the sequence
-    (seq_mean_token_mean), or 1/max_tokens (seq_mean_token_sum_norm, arXiv 2503.20783).
+    / normalizer (arXiv 2505.12723, eq. 5); for CISPO (arXiv 2506.13585) the minimum is sg(clip(rho_t)) A_t logp_t.
+    c_t is 1 (token_mean), 1/trained tokens of the sequence (seq_mean_token_mean), or 1/max_tokens
+    (seq_mean_token_sum_norm, arXiv 2503.20783).
 
     Args:
         token_logprobs: [..., T] (rows are sequences) or packed [N] with `cu_seqlens`; floating point, any strides.
         old_logprobs: same shape, log-probs at the start of the update; constant.
         advantages: same shape, or one per sequence [B]; constant.
         loss_mask: same shape, non-zero where a token is trained. Whatever lies under its zeros is never used.
+        surrogate: "clip", or "cispo", which clips the weight and not the update: no trained token loses its gradient.
         ratio_level: "token", or "sequence" for the length-normalised ratio of the sequence's trained tokens (GSPO).
-        clip_eps_low, clip_eps_high: the ratio is clipped to [1 - low, 1 + high].
+        clip_eps_low, clip_eps_high: the ratio is clipped to [1 - low, 1 + high]; low = 1 is no lower bound. CISPO is
+            run without one, and with a high of a few (a peer's cap of 5 on the weight is clip_eps_high 4).
         dual_clip: c > 1 bounds the loss by -c A where A < 0; None: no bound.
         kl_coef, ref_logprobs, kl_estimator: weight, reference log-probs (constant) and estimator of the KL term. Given
             with kl_coef 0, the reference is only measured.
+        kl_importance: multiply the KL of a token by its ratio exp(logp - old), gradient included: the estimator for
+            tokens that the old policy drew (arXiv 2512.02556), whose gradient for k1 and k3 is that of the KL.
         entropy: same shape, from `linear_token_logprobs`; carries a gradient when entropy_coef is not 0.
         entropy_coef: weight of the entropy bonus.
         aggregation: how tokens are weighted.
@@ -131,7 +148,8 @@ def policy_loss(
     Numerics: float32 terms and sums (float64 for float64 inputs), block by block in a fixed order. Ratios are not
     clamped before the clip: a log-ratio above 88 overflows float32. Without a trained token the loss is 0 with a zero
     gradient.
-    Memory: O(1) beside the gradients; O(B) more for "sequence" ratios and seq_mean_token_mean.
+    Memory: O(N). The torch path makes about ten temporaries of the tokens' size; the kernels read the inputs where they
+    lie, but for a byte a token of mask and a copy of what is strided, spread over a sequence or packed by sequence.
 
     >>> logprobs = torch.tensor([[-1.0, -2.0]], requires_grad=True)
     >>> policy_loss(logprobs, logprobs.detach(), torch.ones(1, 2), torch.ones(1, 2)).loss.backward()
@@ -139,7 +157,14 @@ def policy_loss(
     tensor([[-0.5000, -0.5000]])
     """
     options = SurrogateOptions(
-        clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl_estimator, entropy_coef if entropy is not None else 0.0
+        clip_eps_low,
+        clip_eps_high,
+        dual_clip,
+        kl_coef,
+        kl_estimator,
+        entropy_coef if entropy is not None else 0.0,
+        surrogate,
+        kl_importance,
     )
     check_options(options, ratio_level, aggregation, max_tokens, ref_logprobs, entropy, entropy_coef)
     check_normalizer(normalizer)
@@ -207,16 +232,24 @@ def check_options(
     entropy_coef: float,
 ) -> None:
     """Raise unless the options can go together."""
+    check_choice("surrogate", options.surrogate, SURROGATES)
     check_choice("ratio_level", ratio_level, RATIO_LEVELS)
     check_choice("kl_estimator", options.kl_estimator, KL_ESTIMATORS)
     check_choice("aggregation", aggregation, AGGREGATIONS)
-    if not 0.0 <= options.clip_eps_low <= 1.0 or options.clip_eps_high < 0.0:
+    if not (0.0 <= options.clip_eps_low <= 1.0 and options.clip_eps_high >= 0.0):
         raise ValueError(
             f"clip_eps_low is {options.clip_eps_low} and clip_eps_high {options.clip_eps_high}; "
             "the first must lie in [0, 1], the second must be at least 0"
         )
-    if options.dual_clip is not None and options.dual_clip <= 1.0:
+    if options.dual_clip is not None and not options.dual_clip > 1.0:
         raise ValueError(f"dual_clip is {options.dual_clip}; it must be above 1, or None for no bound")
+    if options.dual_clip is not None and options.surrogate == "cispo":
+        raise ValueError(
+            f"dual_clip is {options.dual_clip}, but surrogate='cispo' has no minimum to bound; pass None and lower "
+            "clip_eps_high"
+        )
+    if not options.kl_coef >= 0.0:
+        raise ValueError(f"kl_coef is {options.kl_coef}; it must be at least 0")
     if options.kl_coef != 0.0 and ref_logprobs is None:
         raise ValueError(f"kl_coef is {options.kl_coef} but ref_logprobs is missing; pass them, or kl_coef=0")
     if entropy_coef != 0.0 and entropy is None:

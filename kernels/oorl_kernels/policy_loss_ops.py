@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import torch
 import triton
-import triton.language as tl
 from torch import Tensor
 
+from .jit_math import accumulator
 from .policy_loss_torch import PolicyMetrics, SurrogateOptions
 from .policy_loss_triton import _policy_loss_bwd_kernel, _policy_loss_fwd_kernel, _sequence_stats_kernel
 from .segments import sequence_ids
@@ -20,17 +20,21 @@ NUM_SUMS = len(PolicyMetrics._fields) + 1  # the loss, then the metrics in the o
 KL_CODES = {"k1": 1, "k2": 2, "k3": 3}
 
 
-def _accumulator(tensor: Tensor) -> tuple[torch.dtype, tl.dtype]:
-    return (torch.float64, tl.float64) if tensor.dtype is torch.float64 else (torch.float32, tl.float32)
-
-
 def _switches(
-    clip_eps_low: float, clip_eps_high: float, dual_clip: float | None, kl_coef: float, entropy_coef: float, kl: int
+    clip_eps_low: float,
+    clip_eps_high: float,
+    dual_clip: float | None,
+    kl_coef: float,
+    kl: int,
+    entropy_coef: float,
+    cispo: bool,
+    kl_importance: bool,
 ) -> dict:
     """The scalar arguments both kernels share."""
     return {
         "eps_low": clip_eps_low, "eps_high": clip_eps_high, "dual_clip": dual_clip or 0.0, "kl_coef": kl_coef,
-        "entropy_coef": entropy_coef, "HAS_DUAL": dual_clip is not None, "KL": kl,
+        "entropy_coef": entropy_coef, "HAS_DUAL": dual_clip is not None, "CISPO": cispo, "KL": kl,
+        "KL_IMPORTANCE": kl_importance,
     }  # fmt: skip
 
 
@@ -54,9 +58,11 @@ def _policy_loss_sums(
     kl_coef: float,
     kl: int,
     entropy_coef: float,
+    cispo: bool,
+    kl_importance: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Loss sum [], metric sums [NUM_SUMS - 1], trained tokens [B] and mean log-ratio [B] of the sequences."""
-    dtype, acc = _accumulator(logp)
+    dtype, acc = accumulator(logp)
     counts = logp.new_empty(num_rows, dtype=dtype)
     means = torch.empty_like(counts)
     programs = triton.cdiv(logp.numel(), BLOCK_N)
@@ -73,7 +79,7 @@ def _policy_loss_sums(
             row_tokens=row_tokens, ACC=acc, HAS_REF=ref is not None, HAS_ENTROPY=entropy is not None,
             SEQUENCE_RATIO=sequence_ratio, SEQUENCE_WEIGHT=sequence_weight, PACKED=rows is not None,
             NUM_SUMS=NUM_SUMS, BLOCK=BLOCK_N, num_warps=4,
-            **_switches(clip_eps_low, clip_eps_high, dual_clip, kl_coef, entropy_coef, kl),
+            **_switches(clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl, entropy_coef, cispo, kl_importance),
         )  # fmt: skip
     sums = partial.sum(0)
     return sums[0].clone(), sums[1:].clone(), counts, means
@@ -81,7 +87,7 @@ def _policy_loss_sums(
 
 @_policy_loss_sums.register_fake
 def _(logp, old, advantages, mask, ref, entropy, cu_seqlens, rows, row_tokens, num_rows, *options):
-    dtype, _ = _accumulator(logp)
+    dtype, _ = accumulator(logp)
     counts = logp.new_empty(num_rows, dtype=dtype)
     return logp.new_empty((), dtype=dtype), logp.new_empty(NUM_SUMS - 1, dtype=dtype), counts, torch.empty_like(counts)
 
@@ -107,9 +113,11 @@ def _policy_loss_sums_backward(
     kl_coef: float,
     kl: int,
     entropy_coef: float,
+    cispo: bool,
+    kl_importance: bool,
 ) -> tuple[Tensor, Tensor]:
     """Gradients of log-probs and entropy [N], float32 (float64); the entropy's is empty unless `with_entropy`."""
-    dtype, acc = _accumulator(logp)
+    dtype, acc = accumulator(logp)
     d_logp = torch.empty_like(logp, dtype=dtype)
     d_entropy = torch.empty_like(d_logp) if with_entropy else d_logp.new_empty(0)
     if logp.numel():
@@ -118,14 +126,15 @@ def _policy_loss_sums_backward(
             rows_ptr=rows, count_ptr=counts, mean_ptr=means, d_logp_ptr=d_logp, d_entropy_ptr=d_entropy,
             num_tokens=logp.numel(), row_tokens=row_tokens, ACC=acc, HAS_REF=ref is not None, HAS_ENTROPY=with_entropy,
             SEQUENCE_RATIO=sequence_ratio, SEQUENCE_WEIGHT=sequence_weight, PACKED=rows is not None, BLOCK=BLOCK_N,
-            num_warps=4, **_switches(clip_eps_low, clip_eps_high, dual_clip, kl_coef, entropy_coef, kl),
+            num_warps=4,
+            **_switches(clip_eps_low, clip_eps_high, dual_clip, kl_coef, kl, entropy_coef, cispo, kl_importance),
         )  # fmt: skip
     return d_logp, d_entropy
 
 
 @_policy_loss_sums_backward.register_fake
 def _(grad, logp, old, advantages, mask, ref, rows, counts, means, with_entropy, *options):
-    d_logp = torch.empty_like(logp, dtype=_accumulator(logp)[0])
+    d_logp = torch.empty_like(logp, dtype=accumulator(logp)[0])
     return d_logp, torch.empty_like(d_logp) if with_entropy else d_logp.new_empty(0)
 
 
@@ -135,14 +144,16 @@ def _setup_context(ctx, inputs, output) -> None:
     ctx.save_for_backward(logp, old, advantages, mask, ref, rows, counts, means)
     ctx.entropy_dtype = None if entropy is None or not ctx.needs_input_grad[5] else entropy.dtype
     ctx.row_tokens, ctx.options = row_tokens, options
+    ctx.set_materialize_grads(False)  # else zeros are filled for the metrics
+    ctx.mark_non_differentiable(*output[1:])
 
 
-def _backward(ctx, grad, *metric_grads):
+def _backward(ctx, grad, *_unused):
     logp, *rest = ctx.saved_tensors
     with_entropy = ctx.entropy_dtype is not None
     d_logp, d_entropy = _policy_loss_sums_backward(grad, logp, *rest, with_entropy, ctx.row_tokens, *ctx.options)
     d_entropy = d_entropy.to(ctx.entropy_dtype) if with_entropy else None
-    return d_logp.to(logp.dtype), None, None, None, None, d_entropy, *([None] * 12)
+    return d_logp.to(logp.dtype), None, None, None, None, d_entropy, *([None] * 14)
 
 
 _policy_loss_sums.register_autograd(_backward, setup_context=_setup_context)
@@ -179,5 +190,6 @@ def policy_sums_triton(
         flat(None if ref_logprobs is None else ref_logprobs.detach()), flat(entropy),
         flat(cu_seqlens), rows, row_tokens, num_rows, sequence_ratio, sequence_weight, options.clip_eps_low,
         options.clip_eps_high, options.dual_clip, options.kl_coef, KL_CODES[options.kl_estimator], options.entropy_coef,
+        options.surrogate == "cispo", options.kl_importance,
     )  # fmt: skip
-    return loss, PolicyMetrics(*metrics.detach().float().unbind())
+    return loss, PolicyMetrics(*metrics.float().unbind())

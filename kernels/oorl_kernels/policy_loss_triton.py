@@ -1,6 +1,7 @@
 """The policy loss in Triton: one pass over the tokens forward, one backward, and one over sequences where they matter.
 
     l_t = -min(rho_t A_t, clip(rho_t) A_t) + kl_coef KL_t - entropy_coef H_t,  sums of m_t c_t l_t and of the metrics
+    (CISPO: -sg(clip(rho_t)) A_t logp_t in place of the minimum)
     dlogp_t = grad m_t c_t (dl_t / dlogp_t),  dH_t = -grad m_t c_t entropy_coef
 
 The backward computes the terms again from the inputs, which are alive anyway: nothing of size N is saved. Each program
@@ -28,8 +29,8 @@ def _expm1(x):
 
 
 @triton.jit
-def _kl_estimate(logp, ref, KL: tl.constexpr):
-    """KL(policy || reference) and its slope in logp; KL is 1, 2 or 3 for k1, k2, k3."""
+def _kl_estimate(logp, old, ref, KL: tl.constexpr, IMPORTANCE: tl.constexpr):
+    """KL(policy || reference) and its slope in logp, times the ratio if IMPORTANCE; KL is 1, 2 or 3 for k1, k2, k3."""
     x = ref - logp
     if KL == 1:
         kl = -x
@@ -40,16 +41,24 @@ def _kl_estimate(logp, ref, KL: tl.constexpr):
     else:
         kl = _expm1(x) - x
         slope = -_expm1(x)
+    if IMPORTANCE:
+        ratio = tl.exp(logp - old)
+        slope = ratio * (kl + slope)
+        kl = ratio * kl
     return kl, slope
 
 
 @triton.jit
-def _surrogate(ratio, advantage, eps_low, eps_high, dual_clip, HAS_DUAL: tl.constexpr):
-    """Clipped surrogate and its slope in logp, with d ratio / d logp = ratio."""
-    plain = -ratio * advantage
+def _surrogate(logp, ratio, advantage, eps_low, eps_high, dual_clip, HAS_DUAL: tl.constexpr, CISPO: tl.constexpr):
+    """Surrogate and its slope in logp: clipped, with d ratio / d logp = ratio, or logp times a clipped constant."""
     clipped = -tl.clamp(ratio, 1.0 - eps_low, 1.0 + eps_high, propagate_nan=tl.PropagateNan.ALL) * advantage
-    loss = tl.maximum(plain, clipped, propagate_nan=tl.PropagateNan.ALL)
-    slope = tl.where(plain >= clipped, plain, 0.0)
+    if CISPO:
+        loss = clipped * logp
+        slope = clipped
+    else:
+        plain = -ratio * advantage
+        loss = tl.maximum(plain, clipped, propagate_nan=tl.PropagateNan.ALL)
+        slope = tl.where(plain >= clipped, plain, 0.0)
     if HAS_DUAL:
         bounded = (advantage < 0) & (ratio > dual_clip)
         loss = tl.where(bounded, -dual_clip * advantage, loss)
@@ -115,7 +124,9 @@ def _policy_loss_fwd_kernel(
     HAS_REF: tl.constexpr,
     HAS_ENTROPY: tl.constexpr,
     HAS_DUAL: tl.constexpr,
+    CISPO: tl.constexpr,
     KL: tl.constexpr,
+    KL_IMPORTANCE: tl.constexpr,
     SEQUENCE_RATIO: tl.constexpr,
     SEQUENCE_WEIGHT: tl.constexpr,
     PACKED: tl.constexpr,
@@ -136,12 +147,12 @@ def _policy_loss_fwd_kernel(
     ratio = tl.exp(log_ratio)
     if SEQUENCE_RATIO:
         ratio = tl.exp(tl.load(mean_ptr + row, mask=trained, other=0.0).to(ACC))
-    loss, _ = _surrogate(ratio, advantage, eps_low, eps_high, dual_clip, HAS_DUAL)
+    loss, _ = _surrogate(logp, ratio, advantage, eps_low, eps_high, dual_clip, HAS_DUAL, CISPO)
 
     out = partial_ptr + pid * NUM_SUMS
     if HAS_REF:
         ref = tl.load(ref_ptr + offs, mask=trained, other=0.0).to(ACC)
-        kl, _ = _kl_estimate(logp, ref, KL)
+        kl, _ = _kl_estimate(logp, old, ref, KL, KL_IMPORTANCE)
         loss += kl_coef * kl
         tl.store(out + 8, tl.sum(tl.where(trained, kl, 0.0)))
     if HAS_ENTROPY:
@@ -153,8 +164,13 @@ def _policy_loss_fwd_kernel(
     tl.store(out + 0, tl.sum(tl.where(trained, loss, 0.0)))
     tl.store(out + 1, tl.sum(trained.to(ACC)))
     tl.store(out + 2, tl.sum(tl.where(trained, ratio, 0.0)))
-    tl.store(out + 3, tl.sum(((advantage < 0) & (ratio < 1.0 - eps_low)).to(ACC)))
-    tl.store(out + 4, tl.sum(((advantage > 0) & (ratio > 1.0 + eps_high)).to(ACC)))
+    below = trained & (ratio < 1.0 - eps_low)
+    above = trained & (ratio > 1.0 + eps_high)
+    if not CISPO:  # which clips the weight itself, whatever the advantage
+        below &= advantage < 0
+        above &= advantage > 0
+    tl.store(out + 3, tl.sum(below.to(ACC)))
+    tl.store(out + 4, tl.sum(above.to(ACC)))
     if HAS_DUAL:
         tl.store(out + 5, tl.sum(((advantage < 0) & (ratio > dual_clip)).to(ACC)))
     tl.store(out + 6, -tl.sum(log_ratio))
@@ -186,7 +202,9 @@ def _policy_loss_bwd_kernel(
     HAS_REF: tl.constexpr,
     HAS_ENTROPY: tl.constexpr,
     HAS_DUAL: tl.constexpr,
+    CISPO: tl.constexpr,
     KL: tl.constexpr,
+    KL_IMPORTANCE: tl.constexpr,
     SEQUENCE_RATIO: tl.constexpr,
     SEQUENCE_WEIGHT: tl.constexpr,
     PACKED: tl.constexpr,
@@ -206,10 +224,10 @@ def _policy_loss_bwd_kernel(
     ratio = tl.exp(logp - old)
     if SEQUENCE_RATIO:
         ratio = tl.exp(tl.load(mean_ptr + row, mask=trained, other=0.0).to(ACC))
-    _, slope = _surrogate(ratio, advantage, eps_low, eps_high, dual_clip, HAS_DUAL)
+    _, slope = _surrogate(logp, ratio, advantage, eps_low, eps_high, dual_clip, HAS_DUAL, CISPO)
     if HAS_REF:
         ref = tl.load(ref_ptr + offs, mask=trained, other=0.0).to(ACC)
-        _, kl_slope = _kl_estimate(logp, ref, KL)
+        _, kl_slope = _kl_estimate(logp, old, ref, KL, KL_IMPORTANCE)
         slope += kl_coef * kl_slope
     grad = tl.load(grad_ptr).to(ACC) * trained.to(ACC)
     if SEQUENCE_WEIGHT:

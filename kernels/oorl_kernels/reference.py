@@ -2,7 +2,7 @@
 
 Loops over samples and tokens, no masking tricks, no reordering of sums; for tests and for reading, not for use.
 
-N tokens, H hidden, V vocabulary, B samples, T tokens of a padded row, K scores.
+N tokens, H hidden, V vocabulary, B samples, T tokens of a padded row, K scores, P pairs.
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ def policy_loss(
     advantages: Tensor,
     loss_mask: Tensor,
     *,
+    surrogate: str = "clip",
     ratio_level: str = "token",
     clip_eps_low: float = 0.2,
     clip_eps_high: float = 0.2,
@@ -97,6 +98,7 @@ def policy_loss(
     kl_coef: float = 0.0,
     ref_logprobs: Tensor | None = None,
     kl_estimator: str = "k3",
+    kl_importance: bool = False,
     entropy: Tensor | None = None,
     entropy_coef: float = 0.0,
     aggregation: str = "token_mean",
@@ -117,13 +119,17 @@ def policy_loss(
             if ratio_level == "sequence":  # the sequence's ratio, its gradient handed to each token (GSPO-token)
                 ratio = mean_log_ratio.detach().exp() * (logp - logp.detach()).exp()
             clipped = ratio.clamp(1 - clip_eps_low, 1 + clip_eps_high)
-            surrogate = torch.minimum(ratio * advantage, clipped * advantage)
+            objective = torch.minimum(ratio * advantage, clipped * advantage)
+            if surrogate == "cispo":
+                objective = clipped.detach() * advantage * logp
             if dual_clip is not None and advantage < 0:
-                surrogate = torch.maximum(surrogate, dual_clip * advantage)
-            term = -surrogate
+                objective = torch.maximum(objective, dual_clip * advantage)
+            term = -objective
             if ref_logprobs is not None:
                 x = ref_logprobs[i, t] - logp
-                term = term + kl_coef * {"k1": -x, "k2": x**2 / 2, "k3": x.exp() - 1 - x}[kl_estimator]
+                kl = {"k1": -x, "k2": x**2 / 2, "k3": x.exp() - 1 - x}[kl_estimator]
+                weight = (logp - old_logprobs[i, t]).exp() if kl_importance else 1.0
+                term = term + kl_coef * weight * kl
             if entropy is not None:
                 term = term - entropy_coef * entropy[i, t]
             weight = {
@@ -133,6 +139,28 @@ def policy_loss(
             }[aggregation]
             total = total + weight * term
     return total / max(tokens if aggregation == "token_mean" else sequences, 1)
+
+
+def dpo_loss(
+    policy_chosen: Tensor,
+    policy_rejected: Tensor,
+    ref_chosen: Tensor,
+    ref_rejected: Tensor,
+    *,
+    beta: float = 0.1,
+    loss_type: str = "sigmoid",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Mean loss over pairs."""
+    total = torch.zeros((), dtype=policy_chosen.dtype)
+    for p in range(len(policy_chosen)):
+        delta = (policy_chosen[p] - ref_chosen[p]) - (policy_rejected[p] - ref_rejected[p])
+        if loss_type == "ipo":
+            total = total + (delta - 1 / (2 * beta)) ** 2
+            continue
+        right, flipped = torch.sigmoid(beta * delta), torch.sigmoid(-beta * delta)
+        total = total - (1 - label_smoothing) * right.log() - label_smoothing * flipped.log()
+    return total / len(policy_chosen)
 
 
 def gepo_loss(

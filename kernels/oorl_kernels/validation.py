@@ -21,6 +21,13 @@ def check_tensor(name: str, tensor: Tensor, floating: bool = True) -> None:
         raise TypeError(f"{name} must be floating point, not {tensor.dtype}")
 
 
+def check_scores(name: str, scores: Tensor) -> None:
+    """Where values may be looked at, every score must be finite."""
+    if values_checkable(scores) and not scores.isfinite().all():
+        worst = int((~scores.isfinite()).nonzero()[0])
+        raise ValueError(f"{name}[{worst}] is {float(scores[worst])}; scores must be finite")
+
+
 def check_same(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
     """The two tensors must agree in shape and device."""
     if tensor.shape != other.shape:
