@@ -3,11 +3,13 @@
 from .advantages import group_advantages, reinforce_pp_advantages
 from .fused import linear_policy_loss
 from .gepo_loss import GepoLoss, gepo_loss
+from .head_module import LinearTokenLogprobs
 from .policy_loss import PolicyLoss, PolicyMetrics, loss_normalizer, policy_loss
 from .token_logprobs import TokenLogprobs, linear_token_logprobs
 
 __all__ = [
     "GepoLoss",
+    "LinearTokenLogprobs",
     "PolicyLoss",
     "PolicyMetrics",
     "TokenLogprobs",
