@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import fused_head_worker
 import pytest
 import tiny
 import torch
 from oorl_kernels import LinearTokenLogprobs
 from oorl_kernels.integrations.trl import FusedLogprobsMixin, install_fused_head
+from test_training_ranks import run_ranks
 from tolerances import assert_rounding
 
 trl = pytest.importorskip("trl", reason="trl is not installed")
@@ -117,6 +119,19 @@ def test_a_batch_without_labels_still_reaches_every_parameter() -> None:
     output = model(**inputs | {"labels": torch.full_like(inputs["labels"], -100)}, fused_lm_head=True)
     output.log_probs.sum().backward()
     assert all(p.grad is not None and not p.grad.any() for p in model.parameters())
+
+
+@pytest.mark.slow
+def test_sharded_by_fsdp2_its_gradients_are_the_unsharded_ones(tmp_path: Path) -> None:
+    """Tied in the root's group, untied as a group of its own; float64 but for the norms, which are float32 inside."""
+    run_ranks(2, "fused_head_worker.py", tmp_path / "said.log", str(tmp_path / "gradients.pt"))
+    found = torch.load(tmp_path / "gradients.pt", weights_only=True)
+    for case, tied in fused_head_worker.CASES.items():
+        expected = fused_head_worker.gradients(fused_head_worker.make(tied), fused_head_worker.batch())
+        scale = max(float(gradient.abs().max()) for gradient in expected.values())
+        assert found[case].keys() == expected.keys() and scale > 0
+        for name, gradient in expected.items():
+            torch.testing.assert_close(found[case][name], gradient, rtol=0, atol=1e-6 * scale)
 
 
 def reward(completions: list[str], **_: object) -> list[float]:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+from pathlib import Path
+
 import pytest
 import torch
+from oorl_kernels import linear_token_logprobs
 from oorl_kernels.integrations.verl import linear_cross_entropy
+from test_training_ranks import run_ranks
 from tolerances import assert_no_worse, assert_rounding
+from verl_worker import gradients
 
 TOKENS, HIDDEN, VOCAB = 10, 8, 37
 
@@ -28,14 +34,6 @@ def make(shape: tuple[int, ...], dtype: torch.dtype, hidden: int = HIDDEN, vocab
         torch.randn(vocab, hidden, generator=generator, dtype=torch.float64).to(dtype).requires_grad_(),
         torch.randint(vocab, shape, generator=generator),
     )
-
-
-def gradients(function, hidden, weight, labels, *arguments):
-    """(log-probs, entropies, dX, dW) for coefficients that differ from token to token."""
-    logprobs, entropy = function(hidden, weight, labels, *arguments)
-    weights = torch.linspace(-1, 1, entropy.numel(), dtype=entropy.dtype, device=entropy.device)
-    total = (logprobs * (weights if logprobs.dim() else 1.5)).sum() + (entropy * weights.square()).sum()
-    return logprobs, entropy, *torch.autograd.grad(total, (hidden, weight))
 
 
 @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
@@ -70,6 +68,25 @@ def test_an_ignored_label_gives_zeros_without_gradient() -> None:
 def test_an_unknown_reduction_is_refused() -> None:
     with pytest.raises(ValueError, match="reduction is 'batchmean'; it must be one of none, sum, mean"):
         linear_cross_entropy(*make((2,), torch.float32), 1.0, "batchmean")
+
+
+@pytest.mark.skipif(
+    "tp_group" not in inspect.signature(linear_token_logprobs).parameters,
+    reason="linear_token_logprobs takes no tp_group yet",
+)
+def test_two_ranks_that_share_the_vocabulary_have_the_whole_results_and_gradients_that_sum_to_the_whole(
+    tmp_path: Path,
+) -> None:
+    hidden, weight, labels = make((TOKENS,), torch.float64, vocab=2 * VOCAB)
+    torch.save((hidden.detach(), weight.detach(), labels), tmp_path / "operands.pt")
+    run_ranks(2, "verl_worker.py", tmp_path / "said.log", str(tmp_path))
+    logprobs, entropy, d_hidden, d_weight = gradients(definition, hidden, weight, labels, 0.7, "none")
+    ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
+    for rank in ranks:
+        assert_rounding("logprobs", rank["logprobs"], logprobs, terms=2 * VOCAB)
+        assert_rounding("entropy", rank["entropy"], entropy, terms=2 * VOCAB)
+    assert_rounding("dX", ranks[0]["d_hidden"] + ranks[1]["d_hidden"], d_hidden, terms=TOKENS * VOCAB)
+    assert_rounding("dW", torch.cat([rank["d_weight"] for rank in ranks]), d_weight, terms=TOKENS * VOCAB)
 
 
 @pytest.mark.gpu

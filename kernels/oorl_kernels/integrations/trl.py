@@ -100,7 +100,7 @@ def install_fused_head(
     if head is None:
         raise ValueError(f"{type(model).__name__} has no output embeddings (an LM head) to take log-probs from")
     if float32_head:
-        vars(head).pop("forward", None)  # TRL's cast to float32, which LinearTokenLogprobs makes by itself
+        vars(head).pop("forward", None)  # TRL's cast of hidden states, which LinearTokenLogprobs makes by itself
     LinearTokenLogprobs.convert(head)
     score = FusedScore(*_logit_options(model.config), temperature, entropy, float32_head, workspace_mb, _output_type())
     unfused = model.forward

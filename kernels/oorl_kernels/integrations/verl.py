@@ -7,12 +7,26 @@ Dimensions: N tokens, H hidden, V vocabulary.
 
 from __future__ import annotations
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from ..token_logprobs import linear_token_logprobs
 
 REDUCTIONS = ("none", "sum", "mean")
+
+
+class _Share(torch.autograd.Function):
+    """The same tensor; of a gradient that every one of `ranks` has whole, each passes on its part of the sum."""
+
+    @staticmethod
+    def forward(ctx, tensor: Tensor, ranks: int) -> Tensor:
+        ctx.ranks = ranks
+        return tensor.view_as(tensor)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        return gradient / ctx.ranks, None
 
 
 def linear_cross_entropy(
@@ -35,7 +49,9 @@ def linear_cross_entropy(
             ignored: log-prob and entropy 0, no gradient, no work.
         temperature: a positive number or 0-d tensor; None: 1.
         reduction: of the log-probs: "none", "sum" or "mean" (over all N, ignored ones included); None: "none".
-        dist_process_group: the tensor-parallel group that shares the vocabulary.
+        dist_process_group: the tensor-parallel group that shares the vocabulary; every rank passes the same hidden
+            states and labels. As in verl, the ranks' gradients of `hidden` are still to be summed over the group, which
+            the backward of Megatron's sequence-parallel gather does.
 
     Returns:
         (logprobs, entropy), float32 (float64 for float64 inputs), both with a gradient to hidden and weight. Entropy
@@ -44,7 +60,6 @@ def linear_cross_entropy(
     Raises:
         ValueError, TypeError, IndexError: as `linear_token_logprobs`; ValueError for an unknown reduction.
 
-    >>> import torch
     >>> logprobs, entropy = linear_cross_entropy(torch.zeros(1, 2, 3), torch.zeros(4, 3), torch.tensor([[0, 1]]))
     >>> logprobs, entropy
     (tensor([-1.3863, -1.3863]), tensor([1.3863, 1.3863]))
@@ -52,12 +67,13 @@ def linear_cross_entropy(
     reduction = "none" if reduction is None else reduction.lower()
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction is {reduction!r}; it must be one of {', '.join(REDUCTIONS)}")
-    parallel = {}
-    if dist_process_group is not None and dist.get_world_size(dist_process_group) > 1:
+    hidden, parallel = hidden.reshape(-1, hidden.shape[-1]), {}
+    if dist_process_group is not None:
         first = dist.get_rank(dist_process_group) * weight.shape[0]
+        hidden = _Share.apply(hidden, dist.get_world_size(dist_process_group))
         parallel = {"tp_group": dist_process_group, "vocab_start": first}
     logprobs, entropy, _ = linear_token_logprobs(
-        hidden.reshape(-1, hidden.shape[-1]),
+        hidden,
         weight,
         labels.reshape(-1),
         temperature=1.0 if temperature is None else temperature,
