@@ -110,6 +110,8 @@ def test_labels_already_shifted_are_scored_where_they_stand() -> None:
     expected = model(**inputs, labels=labels, fused_lm_head=True).log_probs
     got = model(**inputs, shift_labels=shifted, fused_lm_head=True).log_probs
     assert got.shape == labels.shape and torch.equal(got[:, :-1], expected) and not got[:, -1].any()
+    with pytest.raises(ValueError, match="needs the tokens to score: labels, or shift_labels"):
+        model(**inputs, fused_lm_head=True)
 
 
 def test_a_batch_without_labels_still_reaches_every_parameter() -> None:
@@ -226,6 +228,11 @@ def test_a_model_that_token_ids_cannot_run_is_refused_unless_told_otherwise() ->
         install_fused_head(model)
     install_fused_head(model, verify=False)
     assert model(**batch(), fused_lm_head=True).log_probs.isfinite().all()
+
+
+def test_a_float32_head_must_hold_float32() -> None:
+    with pytest.raises(ValueError, match="float32_head is set but the head's weight is torch.bfloat16"):
+        install_fused_head(make_model(*HEADS["untied"]).bfloat16(), float32_head=True)
 
 
 @pytest.mark.parametrize("trainer", [trl.SFTTrainer, object])

@@ -100,6 +100,10 @@ def install_fused_head(
     if head is None:
         raise ValueError(f"{type(model).__name__} has no output embeddings (an LM head) to take log-probs from")
     if float32_head:
+        if head.weight.dtype in (torch.bfloat16, torch.float16):
+            raise ValueError(
+                f"float32_head is set but the head's weight is {head.weight.dtype}; cast it to float32 first"
+            )
         vars(head).pop("forward", None)  # TRL's cast of hidden states, which LinearTokenLogprobs makes by itself
     LinearTokenLogprobs.convert(head)
     score = FusedScore(*_logit_options(model.config), temperature, entropy, float32_head, workspace_mb, _output_type())
@@ -126,8 +130,17 @@ class FusedScore:
     workspace_mb: int
     output_type: type
 
-    def __call__(self, model: nn.Module, *args: Any, labels=None, shift_labels=None, **kwargs: Any) -> Any:
+    def __call__(
+        self,
+        model: nn.Module,
+        *args: Any,
+        labels: Tensor | None = None,
+        shift_labels: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Any:
         """Log-probs of labels [B, T] from the second on, or of all shift_labels (labels moved one to the left)."""
+        if labels is None and shift_labels is None:
+            raise ValueError("fused_lm_head=True needs the tokens to score: labels, or shift_labels")
         backbone = model.base_model(*args, **{**kwargs, "use_cache": False})
         hidden_states = backbone.last_hidden_state
         if shift_labels is None:
