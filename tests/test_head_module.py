@@ -93,6 +93,7 @@ def test_checkpointing_and_compilation_change_nothing() -> None:
         assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
 
 
+@pytest.mark.slow
 def test_sharded_over_two_ranks_its_gradients_are_the_unsharded_ones(tmp_path: Path) -> None:
     """In float64; only the order of sums over four rows differs. FSDP averages over ranks, here over micro-batches."""
     run_ranks(2, "head_worker.py", tmp_path / "said.log", str(tmp_path / "gradients.pt"))

@@ -70,6 +70,7 @@ def test_an_unknown_reduction_is_refused() -> None:
         linear_cross_entropy(*make((2,), torch.float32), 1.0, "batchmean")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     "tp_group" not in inspect.signature(linear_token_logprobs).parameters,
     reason="linear_token_logprobs takes no tp_group yet",
