@@ -28,7 +28,9 @@ def test_kernels_is_a_source_root():
 
 
 def test_oorl_kernels_stands_alone():
-    assert not loaded_by("import oorl_kernels") & {"oorl", "transformers"}
+    trainers = {"transformers", "trl", "verl", "accelerate", "peft", "deepspeed"}
+    assert not loaded_by("import oorl_kernels") & (trainers | {"oorl"})
+    assert not loaded_by("import oorl_kernels.integrations.trl, oorl_kernels.integrations.verl") & (trainers | {"oorl"})
 
 
 def test_oorl_kernels_without_triton():

@@ -4,12 +4,14 @@ from .advantages import group_advantages, reinforce_pp_advantages
 from .dpo_loss import DpoLoss, dpo_loss
 from .fused import linear_policy_loss
 from .gepo_loss import GepoLoss, gepo_loss
+from .head_module import LinearTokenLogprobs
 from .policy_loss import PolicyLoss, PolicyMetrics, loss_normalizer, policy_loss
 from .token_logprobs import TokenLogprobs, linear_token_logprobs
 
 __all__ = [
     "DpoLoss",
     "GepoLoss",
+    "LinearTokenLogprobs",
     "PolicyLoss",
     "PolicyMetrics",
     "TokenLogprobs",
