@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bench.shapes import Problem
+from bench.inputs import Problem
 
 SLAB_BYTES = 1 << 28  # of float64 head or logits held at a time
 SAMPLED_ROWS = 64
@@ -25,10 +25,11 @@ GATE = {"float32": (1e-3, 1e-3), "bfloat16": (0.25, 0.05), "float16": (0.05, 0.0
 
 @dataclass(frozen=True)
 class Truth:
-    """Float64 values of one problem: logprobs [N], lse [N], and which rows of dX and dW are compared."""
+    """Float64 values of one problem: logprobs [N], lse [N], entropy [N], and which rows of dX and dW are compared."""
 
     logprobs: torch.Tensor
     lse: torch.Tensor
+    entropy: torch.Tensor
     rows: torch.Tensor
     columns: torch.Tensor
 
@@ -46,15 +47,10 @@ class Errors:
     d_hidden_rel: float | None = None
     d_head_rel: float | None = None
 
-    def verdict(self, dtype: str) -> str | None:
-        """None when the outputs are the right function, else which one is not."""
-        logprob_bound, gradient_bound = GATE[dtype]
-        bounds = {
-            "logprob_max_abs": logprob_bound,
-            "loss_rel": logprob_bound,
-            "d_hidden_rel": gradient_bound,
-            "d_head_rel": gradient_bound,
-        }
+    def verdict(self, dtype: str, gradient_bound: float | None = None) -> str | None:
+        """None for the right function, else which output is not its; ``gradient_bound`` replaces the dtype's."""
+        bounds = dict.fromkeys(("logprob_max_abs", "loss_rel"), GATE[dtype][0])
+        bounds |= dict.fromkeys(("d_hidden_rel", "d_head_rel"), gradient_bound or GATE[dtype][1])
         for name, bound in bounds.items():
             value = getattr(self, name)
             if value is not None and not value <= bound:  # written so that NaN fails
@@ -64,46 +60,66 @@ class Errors:
 
 @torch.no_grad()
 def compute_truth(problem: Problem, seed: int = 1) -> Truth:
-    """Log-probs of all rows in float64 and the sample that gradients are compared on."""
+    """Log-probs and entropies of all rows in float64, and the sample that gradients are compared on."""
     shape, device = problem.shape, problem.device
     lse = torch.full((shape.tokens,), -torch.inf, dtype=torch.float64, device=device)
+    mean_logit = torch.zeros_like(lse)  # under the softmax of the columns seen so far
     hidden = problem.hidden_states.double()
     for _, head in _slabs(problem):
         for start in range(0, shape.tokens, _rows_at_once(head)):
             part = slice(start, start + _rows_at_once(head))
-            lse[part] = torch.logaddexp(lse[part], (hidden[part] @ head.T).logsumexp(1))
+            logits = hidden[part] @ head.T
+            of_slab = logits.logsumexp(1)
+            together = torch.logaddexp(lse[part], of_slab)
+            slab_mean = ((logits - of_slab[:, None]).exp_() * logits).sum(1)
+            mean_logit[part] = mean_logit[part] * (lse[part] - together).exp() + slab_mean * (of_slab - together).exp()
+            lse[part] = together
     target_logits = (hidden * problem.lm_head_weight[problem.target_ids].double()).sum(1)
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(shape.tokens, generator=generator)[:SAMPLED_ROWS].to(device)
     # Half of the compared columns are somebody's target: a uniform sample would nearly always miss them.
     hit = problem.target_ids[torch.randperm(shape.tokens, generator=generator)[: SAMPLED_COLUMNS // 2].to(device)]
     drawn = torch.randint(shape.vocab, (SAMPLED_COLUMNS // 2,), generator=generator).to(device)
-    return Truth(target_logits - lse, lse, rows, torch.cat([hit, drawn]))
+    return Truth(target_logits - lse, lse, lse - mean_logit, rows, torch.cat([hit, drawn]))
 
 
 @torch.no_grad()
-def gradient_errors(problem: Problem, truth: Truth, coefficients: torch.Tensor, grads: tuple) -> tuple[float, float]:
-    """Relative Frobenius errors of (dX on the sampled rows, dW on the sampled columns), given c_n [N] in float64."""
+def gradient_errors(
+    problem: Problem, truth: Truth, coefficients: torch.Tensor, d_hidden: torch.Tensor, d_head: torch.Tensor | None
+) -> tuple[float, float | None]:
+    """Relative Frobenius errors of (dX on the sampled rows, dW on the sampled columns), given c_n [N] in float64.
+
+    The second is None where no dW is.
+    """
     hidden, rows, columns = problem.hidden_states.double(), truth.rows, truth.columns
     weight = problem.lm_head_weight
     expected_row = torch.zeros(len(rows), problem.shape.hidden, dtype=torch.float64, device=problem.device)
     for _, head in _slabs(problem):
         expected_row += (hidden[rows] @ head.T - truth.lse[rows, None]).exp() @ head
     true_rows = coefficients[rows, None] * (weight[problem.target_ids[rows]].double() - expected_row)
+    d_hidden_error = relative_error(d_hidden[rows], true_rows)
+    if d_head is None:
+        return d_hidden_error, None
     p = (hidden @ weight[columns].double().T - truth.lse[:, None]).exp()  # [N, columns]
     d_logits = coefficients[:, None] * ((problem.target_ids[:, None] == columns[None, :]).double() - p)
-    return relative_error(grads[0][rows], true_rows), relative_error(grads[1][columns], d_logits.T @ hidden)
+    return d_hidden_error, relative_error(d_head[columns], d_logits.T @ hidden)
 
 
 def policy_truth(problem: Problem, truth: Truth, clip_eps: float) -> tuple[float, torch.Tensor]:
-    """The clipped surrogate's token mean and its gradient with respect to each log-prob, in float64."""
+    """The clipped surrogate's mean over the loss mask and its gradient for each log-prob, in float64."""
     logprobs = truth.logprobs.clone().requires_grad_()
     ratio = (logprobs - truth.old_logprobs(problem).double()).exp()
     advantages = problem.advantages.double()
     surrogate = torch.minimum(ratio * advantages, ratio.clamp(1 - clip_eps, 1 + clip_eps) * advantages)
-    loss = -surrogate.mean()
+    loss = -surrogate[problem.loss_mask].mean()
     (coefficients,) = torch.autograd.grad(loss, logprobs)
     return float(loss.detach()), coefficients
+
+
+def cross_entropy_truth(problem: Problem, truth: Truth) -> tuple[float, torch.Tensor]:
+    """Mean cross-entropy over the loss mask and its gradient for each log-prob, in float64."""
+    mask = problem.loss_mask.double()
+    return float(-(truth.logprobs * mask).sum() / mask.sum()), -mask / mask.sum()
 
 
 def relative_error(got: torch.Tensor, true: torch.Tensor) -> float:

@@ -199,9 +199,9 @@ def _token_logprobs_dlogits_kernel(
     tl.store(out, d_z.to(d_logits_ptr.dtype.element_ty), mask=mask_n[:, None] & (offs_v < v1)[None, :])
 
 
-def _config(kernel: str, x: Tensor) -> HeadConfig:
+def _config(kernel: str, x: Tensor, heavy: bool) -> HeadConfig:
     capability = None if interpreting() else torch.cuda.get_device_capability(x.device)
-    return head_config(kernel, capability, x.dtype)
+    return head_config(kernel, capability, x.dtype, heavy)
 
 
 def _arguments(
@@ -247,7 +247,7 @@ def forward(
     results = RowResults(logprobs, torch.empty_like(logprobs) if options.with_entropy else None, row_max, log_sum)
     if num_rows == 0:
         return results
-    config = _config("token_logprobs_fwd", x)
+    config = _config("token_logprobs_fwd", x, options.with_entropy)
     num_splits = triton.cdiv(vocab, config.block_v * config.split_tiles)
     parts = torch.empty(3 if options.with_entropy else 2, num_splits, num_rows, dtype=torch.float32, device=x.device)
     with torch.cuda.device_of(x):
@@ -314,9 +314,7 @@ def backward(
     num_rows, vocab = x.shape[0], weight.shape[0]
     if num_rows == 0:
         return gradients.results()
-    config = _config("token_logprobs_dlogits", x)
-    if d_entropy is not None or options.softcap is not None:
-        config = config.narrowed()
+    config = _config("token_logprobs_dlogits", x, d_entropy is not None or options.softcap is not None)
     rows, columns = _slab_shape(num_rows, weight, config, options.workspace_bytes)
     buffer = torch.empty(rows * columns, dtype=x.dtype, device=x.device)
     target_tile = torch.expm1(results.logprobs)  # p - 1, right even where p rounds to 1
