@@ -102,10 +102,13 @@ class Run:
             return
         try:
             problem = make_problem(case.shape, device, case.inputs)
+            bench = Bench.prepare(problem, self.workspace_mb)
         except (FileNotFoundError, ImportError, ValueError) as err:  # real states that are not to be had
             self.skipped.append(f"{case.label}: {err}")
             return
-        bench = Bench.prepare(problem, self.workspace_mb)
+        except torch.OutOfMemoryError:
+            self.skipped.append(f"{case.label}: the inputs and one product of them do not fit the device's memory")
+            return
         of_case = self.fields | rows.case_fields(case.shape, case.inputs)
         of_case |= {"sharpen": problem.sharpen, "mean_entropy": bench.truth.entropy.mean().item()}
         calls = {task: len(chosen) * (1 + self.rounds) for task, chosen in todo.items()}

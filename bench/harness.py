@@ -47,9 +47,11 @@ L2_FLUSH_BYTES = 256 << 20  # more than any present GPU's L2
 class Outputs:
     """What a task produced: log-probs [N] or a scalar loss, and gradients; None is what it does not make."""
 
-    value: Tensor | None = None
+    value: Tensor
     d_hidden: Tensor | None = None
     d_head: Tensor | None = None
+    value_is_new: bool = True
+    """Whether the value was made inside the clock, and not by the forward of a backward alone."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ class Bench:
         if task.phase == "both":
             return lambda: self._differentiate(make(self.call))
         value = make(self.call)
-        return lambda: self._differentiate(value)
+        return lambda: replace(self._differentiate(value), value_is_new=False)
 
     def _differentiate(self, value: Tensor) -> Outputs:
         arriving = None if value.dim() == 0 else self.problem.coefficients.to(value.dtype)
@@ -277,7 +279,8 @@ def measure_memory(fn: Callable[[], Outputs], device: torch.device) -> tuple[Out
             outputs = fn()
         peak = _peak_of_events(recorded)
     d_head, d_hidden = _nbytes(outputs.d_head), _nbytes(outputs.d_hidden)
-    return outputs, Memory(peak, d_head, d_hidden, max(0, peak - d_head - d_hidden - _nbytes(outputs.value)))
+    value = _nbytes(outputs.value) if outputs.value_is_new else 0
+    return outputs, Memory(peak, d_head, d_hidden, max(0, peak - d_head - d_hidden - value))
 
 
 def _peak_of_events(recorded: profile) -> int:

@@ -103,17 +103,18 @@ def _shares_figure(rows: Sequence[dict]):
         (task, of_task) for (task,), of_task in grouped(rows, "task") if len({row["active"] for row in of_task}) > 1
     ]
     figure, axes = pyplot.subplots(
-        1, len(tasks), figsize=(1 + 5.2 * len(tasks), 4.6), squeeze=False, sharey=True, layout="constrained"
+        1, len(tasks), figsize=(2.4 + 4.4 * len(tasks), 4.6), squeeze=False, sharey=True, layout="constrained"
     )
+    lines = {}
     for axis, (task, of_task) in zip(axes[0], tasks, strict=True):
         for (provider,), of_provider in grouped(of_task, "provider"):
             points = sorted(of_provider, key=lambda row: row["active"])
             shares = [row["active"] for row in points]
             colour = COLOURS.get(provider, "#000000")
             ours = provider.startswith("oorl")
-            axis.plot(
+            (lines[provider],) = axis.plot(
                 shares, [row["gemm_units"] for row in points], "o-", color=colour, ms=4, lw=2.2 if ours else 1.3,
-                label=provider, zorder=3 if ours else 2,
+                zorder=3 if ours else 2,
             )  # fmt: skip
             low, high = ([row[name] for row in points] for name in ("gemm_units_min", "gemm_units_max"))
             axis.fill_between(shares, low, high, color=colour, alpha=0.12, linewidth=0)
@@ -121,12 +122,12 @@ def _shares_figure(rows: Sequence[dict]):
         axis.set_xlabel("share of rows that count", fontsize=9)
         axis.set_xticks(sorted({row["active"] for row in of_task}))
         axis.xaxis.set_major_formatter("{x:.0%}")
-        axis.legend(fontsize=8, frameon=False, loc="upper left")
         _plain_axis(axis)
         axis.grid(axis="y", color="#e4e4e4", linewidth=0.6)
         axis.set_xlim(0, 1.05)
     axes[0][0].set_ylim(bottom=0)
     axes[0][0].set_ylabel("time in products of all rows with the head\n(median; band: extremes)", fontsize=9)
+    figure.legend(lines.values(), lines, fontsize=8, frameon=False, loc="outside right center")
     first = rows[0]
     dims = f"{first['shape']}: N={first['tokens']} H={first['hidden']} V={first['vocab']} {first['dtype']}"
     _headings(figure, f"{dims} ({first['device']})", rows)

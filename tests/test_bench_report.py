@@ -72,6 +72,32 @@ def test_stored_rows_are_readable() -> None:
         assert (row["status"] == "ok") == ("gemm_units" in row), json.dumps(row)
 
 
+def test_benchmarks_run_where_little_but_torch_is_installed(tmp_path: Path) -> None:
+    """Absent packages are named in rows; no progress bar, no plots, no real states, and no traceback."""
+    program = (
+        "import sys\n"
+        "for name in ('tqdm', 'matplotlib', 'numpy', 'transformers', 'liger_kernel', 'cut_cross_entropy', 'trl'):\n"
+        "    sys.modules[name] = None\n"
+        "from bench.__main__ import main\n"
+        "from bench import report, tune\n"
+        "arguments = ['--shape', 'smoke', '--rounds', '1', '--threads', '1', '--task', 'logprobs', 'policy_grad']\n"
+        "arguments += ['--provider', 'oorl', 'liger-grpo', 'liger-scaled-ce', 'cce', 'trl-chunked', 'verl']\n"
+        "arguments += ['--distribution', 'mixed', 'real', '--out', sys.argv[1]]\n"
+        "print('STATUS', main(arguments), report.main(['--results', sys.argv[1], '--plots', sys.argv[1]]))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "kernels"), str(ROOT)])}
+    environment.pop("TRITON_INTERPRET", None)  # the interpreter needs numpy
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert "STATUS 0 0" in done.stdout, done.stderr
+    assert "skipped smoke (real distribution): " in done.stdout
+    # before it stands what torch says about numpy
+    assert done.stderr.endswith("bench.report: no plots, since matplotlib is not installed\n")
+    status = {(row["task"], row["provider"]): row["status"] for row in rows.read_rows(tmp_path)}
+    assert status.pop(("logprobs", "oorl")) == status.pop(("policy_grad", "oorl")) == "ok"
+    assert len(status) == 6 and set(status.values()) == {"absent"}
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device: scripts/gpu_check would start its work")
 @pytest.mark.parametrize("what", ("test", "tune", "bench"))
 def test_gpu_check_without_a_gpu_is_one_sentence(what: str) -> None:
