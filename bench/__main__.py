@@ -125,6 +125,8 @@ class Run:
         except DeviceLost as lost:
             rows.append_rows(self.path, [of_task | lost.candidate.row()])
             raise
+        gradients = bench.expected(TASKS[task])[1]
+        of_task |= {} if gradients is None else gradients.bf16
         done = [of_task | candidate.row() for candidate in candidates]
         rows.append_rows(self.path, done)
         self.measured += done

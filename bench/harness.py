@@ -30,10 +30,11 @@ from torch.profiler import ProfilerActivity, profile
 from bench.inputs import Problem
 from bench.oracle import (
     Errors,
+    Gradients,
     Truth,
     compute_truth,
     cross_entropy_truth,
-    gradient_errors,
+    exact_gradients,
     policy_truth,
     relative_error,
 )
@@ -125,6 +126,8 @@ class Bench:
     truth: Truth
     call: Call
     unit: Callable[[], object]
+    known: dict[str, tuple[Tensor, Gradients | None]] = field(default_factory=dict)
+    """What `expected` has computed, by task."""
 
     @classmethod
     def prepare(cls, problem: Problem, workspace_mb: int) -> Bench:
@@ -188,21 +191,32 @@ class Bench:
         grads = torch.autograd.grad(value, self.problem.differentiated, arriving)
         return Outputs(value.detach(), *grads)
 
+    def expected(self, task: Task) -> tuple[Tensor, Gradients | None]:
+        """The exact value of a task's quantity and, unless it is a forward, its gradients; computed once."""
+        if task.name not in self.known:
+            if task.quantity == "logprobs":
+                value, coefficients = self.truth.logprobs, self.problem.coefficients.double()
+            elif task.quantity == "policy_loss":
+                value, coefficients = policy_truth(self.problem, self.truth, CLIP_EPS)
+            else:
+                value, coefficients = cross_entropy_truth(self.problem, self.truth)
+            forward = task.phase == "forward"
+            self.known[task.name] = (
+                torch.as_tensor(value, dtype=torch.float64, device=self.problem.device),
+                None if forward else exact_gradients(self.problem, self.truth, coefficients),
+            )
+        return self.known[task.name]
+
     def errors(self, task: Task, outputs: Outputs) -> Errors:
         """How far the task's outputs are from float64; log-probs are compared on the rows that count."""
-        truth, problem, value = self.truth, self.problem, outputs.value
+        value, gradients = self.expected(task)
         if task.quantity == "logprobs":
-            errors = {"logprob_max_abs": _max_abs(value[problem.loss_mask], truth.logprobs[problem.loss_mask])}
-            coefficients = problem.coefficients.double()
+            active = self.problem.loss_mask
+            errors = {"logprob_max_abs": _max_abs(outputs.value[active], value[active])}
         else:
-            if task.quantity == "policy_loss":
-                loss, coefficients = policy_truth(problem, truth, CLIP_EPS)
-            else:
-                loss, coefficients = cross_entropy_truth(problem, truth)
-            errors = {"loss_rel": relative_error(value, torch.tensor(loss, device=value.device))}
-        if task.phase != "forward":
-            grads = gradient_errors(problem, truth, coefficients, outputs.d_hidden, outputs.d_head)
-            errors |= zip(("d_hidden_rel", "d_head_rel"), grads, strict=True)
+            errors = {"loss_rel": relative_error(outputs.value, value)}
+        if gradients is not None:
+            errors |= gradients.errors(self.truth, outputs.d_hidden, outputs.d_head)
         return Errors(**errors)
 
     def time(

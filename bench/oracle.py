@@ -83,26 +83,49 @@ def compute_truth(problem: Problem, seed: int = 1) -> Truth:
     return Truth(target_logits - lse, lse, lse - mean_logit, rows, torch.cat([hit, drawn]))
 
 
-@torch.no_grad()
-def gradient_errors(
-    problem: Problem, truth: Truth, coefficients: torch.Tensor, d_hidden: torch.Tensor, d_head: torch.Tensor | None
-) -> tuple[float, float | None]:
-    """Relative Frobenius errors of (dX on the sampled rows, dW on the sampled columns), given c_n [N] in float64.
+@dataclass(frozen=True)
+class Gradients:
+    """Exact dX on the sampled rows and dW on the sampled columns (None for a frozen head), in float64."""
 
-    The second is None where no dW is.
-    """
+    d_hidden: torch.Tensor
+    d_head: torch.Tensor | None
+    bf16: dict[str, float | None]
+    """Errors, as fields of a row, that rounding the exact dL/dlogits to bfloat16 would make: a yardstick for noise."""
+
+    def errors(self, truth: Truth, d_hidden: torch.Tensor, d_head: torch.Tensor | None) -> dict[str, float | None]:
+        """Relative Frobenius errors of gradients, as fields of `Errors`."""
+        of_head = None if d_head is None else relative_error(d_head[truth.columns], self.d_head)
+        return {"d_hidden_rel": relative_error(d_hidden[truth.rows], self.d_hidden), "d_head_rel": of_head}
+
+
+@torch.no_grad()
+def exact_gradients(problem: Problem, truth: Truth, coefficients: torch.Tensor) -> Gradients:
+    """dX and dW where they are compared, given c_n [N] in float64."""
     hidden, rows, columns = problem.hidden_states.double(), truth.rows, truth.columns
-    weight = problem.lm_head_weight
-    expected_row = torch.zeros(len(rows), problem.shape.hidden, dtype=torch.float64, device=problem.device)
-    for _, head in _slabs(problem):
-        expected_row += (hidden[rows] @ head.T - truth.lse[rows, None]).exp() @ head
-    true_rows = coefficients[rows, None] * (weight[problem.target_ids[rows]].double() - expected_row)
-    d_hidden_error = relative_error(d_hidden[rows], true_rows)
-    if d_head is None:
-        return d_hidden_error, None
-    p = (hidden @ weight[columns].double().T - truth.lse[:, None]).exp()  # [N, columns]
-    d_logits = coefficients[:, None] * ((problem.target_ids[:, None] == columns[None, :]).double() - p)
-    return d_hidden_error, relative_error(d_head[columns], d_logits.T @ hidden)
+    d_hidden = torch.zeros(len(rows), problem.shape.hidden, dtype=torch.float64, device=problem.device)
+    rounded = torch.zeros_like(d_hidden)
+    for start, head in _slabs(problem):
+        p = (hidden[rows] @ head.T - truth.lse[rows, None]).exp_()
+        d_logits = _d_logits(p, problem.target_ids[rows], start, coefficients[rows])
+        d_hidden += d_logits @ head
+        rounded += d_logits.bfloat16().double() @ head
+    bf16 = {"bf16_d_hidden_rel": relative_error(rounded, d_hidden), "bf16_d_head_rel": None}
+    if not problem.lm_head_weight.requires_grad:
+        return Gradients(d_hidden, None, bf16)
+    p = (hidden @ problem.lm_head_weight[columns].double().T - truth.lse[:, None]).exp_()  # [N, columns]
+    hit = (problem.target_ids[:, None] == columns[None, :]).double()
+    d_logits = coefficients[:, None] * (hit - p)
+    d_head = d_logits.T @ hidden
+    bf16["bf16_d_head_rel"] = relative_error(d_logits.bfloat16().double().T @ hidden, d_head)
+    return Gradients(d_hidden, d_head, bf16)
+
+
+def _d_logits(p: torch.Tensor, targets: torch.Tensor, start: int, coefficients: torch.Tensor) -> torch.Tensor:
+    """c (1[v = target] - p) for a slab of columns that begins at ``start``."""
+    inside = (targets >= start) & (targets < start + p.shape[1])
+    d_logits = -p
+    d_logits[inside, targets[inside] - start] += 1.0
+    return d_logits.mul_(coefficients[:, None])
 
 
 def policy_truth(problem: Problem, truth: Truth, clip_eps: float) -> tuple[float, torch.Tensor]:

@@ -17,6 +17,7 @@ HEADER = (
     "| provider | GEMMs | min - max | ms | peak MiB | workspace MiB | dW MiB | log-prob error | loss error | dX error "
     "| dW error |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
 )
+BF16 = ("bf16_d_hidden_rel", "bf16_d_head_rel")
 ERRORS = ("logprob_max_abs", "loss_rel", "d_hidden_rel", "d_head_rel")
 
 
@@ -28,7 +29,7 @@ def tables(rows: Sequence[dict]) -> str:
         for (task,), of_task in grouped(of_case, "task"):
             text.append(f"### {TASKS[task].title}\n\n{HEADER}")
             text += [_line(row) for row in sorted(of_task, key=lambda row: row.get("gemm_units", float("inf")))]
-            text.append("\n" + provenance(of_task) + "\n")
+            text.append("\n" + yardstick(of_task[0]) + provenance(of_task) + "\n")
     return "\n".join(text)
 
 
@@ -62,13 +63,19 @@ def _line(row: dict) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
+def yardstick(row: dict) -> str:
+    """What rounding the exact gradient of the logits to bfloat16 would cost, where the row says it."""
+    errors = [f"{what} {row[name]:.1e}" for what, name in (("dX", BF16[0]), ("dW", BF16[1])) if row.get(name)]
+    return f"Rounding the exact dL/dlogits to bfloat16 alone: {', '.join(errors)}. " if errors else ""
+
+
 def provenance(rows: Sequence[dict]) -> str:
     """Which code, when, and what one GEMM took: a figure without this is not published."""
     timed = [row for row in rows if row["status"] == "ok"]
     commits = sorted({f"{(row['commit'] or 'no git')[:9]}{'+changes' if row['dirty'] else ''}" for row in rows})
     peers = (row for row in timed if not row["provider"].startswith("torch-"))
     versions = sorted({f"{row['provider']} {row['provider_version']}" for row in peers})
-    gemm = f"one GEMM {timed[0]['unit_median_ms']:.1f} ms; " if timed else ""
+    gemm = f"One GEMM {timed[0]['unit_median_ms']:.1f} ms; " if timed else ""
     dates = sorted({row["date"][:10] for row in rows})
     what = ", ".join([f"torch {rows[0]['torch']}", *versions])
     return f"{gemm}{what}; commit {', '.join(commits)}; {', '.join(dates)}"

@@ -95,7 +95,7 @@ def test_benchmarks_run_where_little_but_torch_is_installed(tmp_path: Path) -> N
     assert done.stderr.endswith("bench.report: no plots, since matplotlib is not installed\n")
     status = {(row["task"], row["provider"]): row["status"] for row in rows.read_rows(tmp_path)}
     assert status.pop(("logprobs", "oorl")) == status.pop(("policy_grad", "oorl")) == "ok"
-    assert len(status) == 6 and set(status.values()) == {"absent"}
+    assert len(status) == 7 and set(status.values()) == {"absent"}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device: scripts/gpu_check would start its work")
