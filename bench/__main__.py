@@ -23,7 +23,7 @@ from bench.inputs import DISTRIBUTIONS, Inputs, make_problem
 from bench.progress import Progress
 from bench.providers import Provider, all_providers
 from bench.report import tables
-from bench.shapes import SHAPES
+from bench.shapes import SHAPES, Shape
 from bench.tasks import TASKS
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -91,6 +91,8 @@ class Run:
     measured: list[dict] = field(default_factory=list)
     postponed: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    shape: Shape | None = None
+    """That of the case before."""
 
     def out_of_time(self) -> bool:
         return time.monotonic() > self.deadline - RESERVE_S
@@ -100,6 +102,9 @@ class Run:
         if self.out_of_time():
             self.postponed += [f"{case.label}/{task}" for task in todo]
             return
+        if case.shape != self.shape and "torch._dynamo" in sys.modules:
+            torch.compiler.reset()  # past a number of graphs torch.compile runs functions as they are, without a word
+        self.shape = case.shape
         try:
             problem = make_problem(case.shape, device, case.inputs)
             bench = Bench.prepare(problem, self.workspace_mb)
@@ -156,7 +161,7 @@ def main(argv: list[str] | None = None) -> int:
     fields = environment.describe(device) | {"workspace_mb": args.workspace_mb}
     path = args.out / environment.device_folder(device) / f"{datetime.now(UTC):%Y-%m-%d}-{fields['source']}.jsonl"
     settled = rows.finished(rows.read_rows(RESULTS) + rows.read_rows(args.out)) if args.resume else set()
-    providers = [p for p in all_providers(args.device) if args.provider is None or p.name in args.provider]
+    providers = [p for p in all_providers(args.device) if _chosen(p, args)]
     run = Run(fields, path, args.rounds, args.workspace_mb, deadline)
     try:
         for case in args.cases:
@@ -172,6 +177,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"bench: the device was lost to {lost}; go on with --resume, which leaves it out", file=sys.stderr)
         return 1
     return run.report()
+
+
+def _chosen(provider: Provider, args: argparse.Namespace) -> bool:
+    return provider.name in args.provider if args.provider else provider.in_suites or not args.suite
 
 
 def _unsettled(providers: list[Provider], fields: dict, settled: set[tuple]) -> list[Provider]:

@@ -27,8 +27,8 @@ class Case:
 
 ALL = ("logprobs", "logprobs_backward", "logprobs_grad", "policy_grad", "cross_entropy_grad")
 PLAIN = Inputs()
-# One thing at a time differs from the plain case. 0.76 and 1.49 nats are entropies of a trained and of a sampled
-# language model of code, at which a sparse backward pays.
+# One thing at a time differs from the plain case. 0.76 nats is the entropy of a trained policy, at which most of the
+# softmax is noise to its gradient.
 VARIANTS = (
     replace(PLAIN, distribution="peaked"),
     replace(PLAIN, distribution="diffuse"),
@@ -56,6 +56,6 @@ def _suite(plain: dict[str, tuple[str, ...]], varied: str, shares: tuple[str, ..
 BOTH = ("logprobs_grad", "policy_grad")
 _PEERS = ("trl-7244", "qwen3-0.6b", "llama3-8b", "gemma3-4b", "liger", "quack", "verl")
 SUITES = {
-    "cpu": tuple(_suite({"cpu-qwen3-0.6b": ALL, "cpu-trl-7244": ("logprobs_grad",)}, "cpu-small", BOTH)),
+    "cpu": tuple(_suite({"cpu-qwen3-0.6b": ALL, "cpu-trl-7244": BOTH[:1]}, "cpu-small", BOTH[:1])),
     "gpu": tuple(_suite({"qwen3-8b": ALL} | dict.fromkeys(_PEERS, ALL), "qwen3-8b", BOTH)),
 }

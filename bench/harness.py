@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import gc
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -131,8 +130,6 @@ class Bench:
 
     @classmethod
     def prepare(cls, problem: Problem, workspace_mb: int) -> Bench:
-        if "torch._dynamo" in sys.modules:  # after a few problems it would run providers uncompiled, without a word
-            torch.compiler.reset()
         truth = compute_truth(problem)
         call = Call(problem, truth.old_logprobs(problem), workspace_mb)
         hidden, weight = problem.hidden_states.detach(), problem.lm_head_weight.detach()

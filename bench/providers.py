@@ -41,6 +41,8 @@ class Provider:
     package: str
     compiles = False
     """Whether the first call compiles, on a CPU too; it is then made before anything is measured."""
+    in_suites = True
+    """Whether a suite measures it without being told to."""
     gradient_gate: float | None = None
     """Largest relative error of a gradient that passes, where it is not the dtype's (bench.oracle.GATE)."""
 
@@ -176,6 +178,7 @@ class TorchChunked(TorchEager):
     """The same in token chunks that fit the workspace, each recomputed in the backward by activation checkpointing."""
 
     name = "torch-chunked"
+    in_suites = False  # slower than torch-eager wherever that fits
 
     def logprobs(self, call: Call) -> Tensor:
         p = call.problem

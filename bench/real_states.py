@@ -8,6 +8,7 @@ rows PADDING_NATS lower in every logit, as a real one ends in tokens that are ha
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,11 @@ class RealStates:
     hidden: Tensor
     head: Tensor
     targets: Tensor
+
+
+def digest(path: Path = REAL_LM_FILE) -> str | None:
+    """First 12 hex digits of the file's SHA-256; None where it is not."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.exists() else None
 
 
 def read_states(path: Path) -> RealStates:

@@ -8,12 +8,24 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench.inputs import Inputs
+from bench.real_states import digest
 from bench.shapes import Shape
 
 SCHEMA = "oorl.bench_row/1"
 # A row with the same values here is the same measurement: a resumed run does not repeat it.
 CASE = ("shape", "distribution", "entropy", "active", "frozen_head")
-IDENTITY = ("device", "threads", "torch", "source", *CASE, "task", "provider", "provider_version", "workspace_mb")
+IDENTITY = (
+    "device",
+    "threads",
+    "torch",
+    "source",
+    *CASE,
+    "data",
+    "task",
+    "provider",
+    "provider_version",
+    "workspace_mb",
+)
 # What held for every row before these fields were there.
 PLAIN = {"distribution": "mixed", "entropy": None, "active": 1.0, "frozen_head": False}
 # Outcomes that a resumed run takes as final; "failed" is tried again.
@@ -28,6 +40,7 @@ def case_fields(shape: Shape, inputs: Inputs) -> dict:
         "hidden": shape.hidden,
         "vocab": shape.vocab,
         "dtype": shape.dtype,
+        "data": digest() if inputs.distribution == "real" else None,
     }
 
 

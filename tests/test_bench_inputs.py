@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import numpy
 import pytest
 import torch
 
+from bench import rows
 from bench.inputs import IGNORE_INDEX, Inputs, make_problem, sampled_targets, sharpening
 from bench.oracle import compute_truth
-from bench.real_states import PADDING_NATS, RealStates, read_states, stretch
+from bench.real_states import PADDING_NATS, RealStates, digest, read_states, stretch
 from bench.shapes import SHAPES, Shape
 
 SMOKE = SHAPES["smoke"]
@@ -135,6 +137,12 @@ def test_a_head_in_int8_is_scaled_back(states: RealStates, tmp_path: Path) -> No
     arrays = {"hidden": states.hidden, "head": small, "head_scale": scale, "targets": states.targets}
     numpy.savez(path, **{name: values.numpy() for name, values in arrays.items()})
     assert (read_states(path).head - states.head).abs().max() <= 0.51 * scale.float().max()
+
+
+def test_rows_name_the_data_they_were_measured_on(file: Path, tmp_path: Path) -> None:
+    assert digest(file) == hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+    assert digest(tmp_path / "absent.npz") is None
+    assert rows.case_fields(STORED, Inputs())["data"] is None and "data" in rows.IDENTITY
 
 
 def test_what_is_wrong_with_the_file_is_said(file: Path, tmp_path: Path) -> None:

@@ -99,9 +99,8 @@ def test_benchmarks_run_where_little_but_torch_is_installed(tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device: scripts/gpu_check would start its work")
-@pytest.mark.parametrize("what", ("test", "tune", "bench"))
-def test_gpu_check_without_a_gpu_is_one_sentence(what: str) -> None:
-    done = subprocess.run([sys.executable, ROOT / "scripts" / "gpu_check", what], capture_output=True, text=True)
+def test_gpu_check_without_a_gpu_is_one_sentence() -> None:
+    done = subprocess.run([sys.executable, ROOT / "scripts" / "gpu_check", "tune"], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stdout == "" and done.stderr.count("\n") == 1 and "no CUDA device" in done.stderr
 
