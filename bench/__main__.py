@@ -1,4 +1,4 @@
-"""``python -m bench``: measure named shapes and append one row per shape, task and provider.
+"""``python -m bench``: measure named shapes and append one row per case, task and provider.
 
 Interrupted or out of budget, a run keeps the rows of every task it finished; with ``--resume`` the next run goes on
 from there (same device, same source files, same versions).
@@ -9,42 +9,147 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from bench import environment, rows
+from bench.cases import SUITES, Case
 from bench.harness import Bench, DeviceLost
-from bench.providers import TASKS, Provider, all_providers
+from bench.inputs import DISTRIBUTIONS, Inputs, make_problem
+from bench.progress import Progress
+from bench.providers import Provider, all_providers
 from bench.report import tables
-from bench.shapes import SHAPES, Shape, make_problem
+from bench.shapes import SHAPES, Shape
+from bench.tasks import TASKS
 
 RESULTS = Path(__file__).resolve().parent / "results"
-RESERVE_S = 90  # a task is not begun with less of the budget left than this
+RESERVE_S = 60  # a task is not begun with less of the budget left than this
 LEFT_OVER = 3  # exit status: all is well, but the budget ended before the last task
+DEFAULT_TASKS = ("logprobs", "logprobs_grad", "policy_grad")
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.split("\n")[0])
-    parser.add_argument("--shape", nargs="+", choices=SHAPES, default=["cpu"], metavar="NAME", help=", ".join(SHAPES))
-    parser.add_argument("--task", nargs="+", choices=TASKS, default=list(TASKS), metavar="TASK", help=", ".join(TASKS))
+    add = parser.add_argument
+    add("--suite", choices=SUITES, help="measure this list of cases (bench/cases.py) instead of those named below")
+    add("--shape", nargs="+", choices=SHAPES, metavar="NAME", help=f"default cpu; {', '.join(SHAPES)}")
+    add("--distribution", nargs="+", choices=DISTRIBUTIONS, default=["mixed"], help="default mixed")
+    add("--entropy", nargs="+", type=float, default=[None], metavar="NATS", help="sharpen to these mean entropies")
+    add("--active", nargs="+", type=float, default=[1.0], metavar="SHARE", help="shares of rows that count (default 1)")
+    add("--frozen-head", action="store_true", help="ask for no gradient of the head")
+    add("--task", nargs="+", choices=TASKS, metavar="TASK", help=", ".join(TASKS))
     names = [provider.name for provider in all_providers("cuda")]
-    parser.add_argument("--provider", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--rounds", type=int, default=7, help="timed rounds; the median is the result (default 7)")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
-    parser.add_argument("--workspace-mb", type=int, default=64, help="granted to providers that ask (default 64)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of result folders (default bench/results)")
-    parser.add_argument("--resume", action="store_true", help="skip what the rows of --out or bench/results settle")
-    parser.add_argument("--budget-s", type=float, default=float("inf"), help="begin no task near or after this time")
+    add("--provider", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
+    add("--device", choices=("cpu", "cuda"), default="cpu")
+    add("--rounds", type=int, default=7, help="timed rounds; the median is the result (default 7)")
+    add("--threads", type=int, default=2, help="CPU threads (default 2)")
+    add("--workspace-mb", type=int, default=64, help="granted to providers that ask (default 64)")
+    add("--out", type=Path, default=RESULTS, help="folder of result folders (default bench/results)")
+    add("--resume", action="store_true", help="skip what the rows of --out or bench/results settle")
+    add("--budget-s", type=float, default=float("inf"), help="begin no task near or after this time")
     args = parser.parse_args(argv)
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.exit(1, "bench: there is no CUDA device here; run with --device cpu --shape cpu\n")
-    if args.rounds < 1 or args.threads < 1:
-        parser.error("--rounds and --threads must be at least 1")
+    if args.rounds < 1 or args.threads < 1 or args.workspace_mb < 1:
+        parser.error("--rounds, --threads and --workspace-mb must be at least 1")
+    if args.suite and args.shape:
+        parser.error("--suite and --shape exclude each other")
+    try:
+        args.cases = chosen_cases(args)
+    except ValueError as err:
+        parser.error(str(err))
     return args
+
+
+def chosen_cases(args: argparse.Namespace) -> list[Case]:
+    """The suite's cases, or every combination of what the arguments name; ``--task`` narrows both."""
+    if args.suite:
+        wanted = args.task or TASKS
+        cases = [replace(case, tasks=tuple(t for t in case.tasks if t in wanted)) for case in SUITES[args.suite]]
+        return [case for case in cases if case.tasks]
+    return [
+        Case(SHAPES[name], Inputs(distribution, active, args.frozen_head, entropy), tuple(args.task or DEFAULT_TASKS))
+        for name, distribution, entropy, active in product(
+            args.shape or ["cpu"], args.distribution, args.entropy, args.active
+        )
+    ]
+
+
+@dataclass
+class Run:
+    """One run of the command: what every row says, where rows go, and what came of the cases."""
+
+    fields: dict
+    path: Path
+    rounds: int
+    workspace_mb: int
+    deadline: float
+    measured: list[dict] = field(default_factory=list)
+    postponed: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    shape: Shape | None = None
+    """That of the case before."""
+
+    def out_of_time(self) -> bool:
+        return time.monotonic() > self.deadline - RESERVE_S
+
+    def measure(self, case: Case, todo: dict[str, list[Provider]], device: str) -> None:
+        """Measure all of ``todo`` on one case, appending a task's rows as soon as it is done."""
+        if self.out_of_time():
+            self.postponed += [f"{case.label}/{task}" for task in todo]
+            return
+        if case.shape != self.shape and "torch._dynamo" in sys.modules:
+            torch.compiler.reset()  # past a number of graphs torch.compile runs functions as they are, without a word
+        self.shape = case.shape
+        try:
+            problem = make_problem(case.shape, device, case.inputs)
+            bench = Bench.prepare(problem, self.workspace_mb)
+        except (FileNotFoundError, ImportError, ValueError) as err:  # real states that are not to be had
+            self.skipped.append(f"{case.label}: {err}")
+            return
+        except torch.OutOfMemoryError:
+            self.skipped.append(f"{case.label}: the inputs and one product of them do not fit the device's memory")
+            return
+        of_case = self.fields | rows.case_fields(case.shape, case.inputs)
+        of_case |= {"sharpen": problem.sharpen, "mean_entropy": bench.truth.entropy.mean().item()}
+        calls = {task: len(chosen) * (1 + self.rounds) for task, chosen in todo.items()}
+        with Progress(sum(calls.values()), case.label) as bar:
+            for task, chosen in todo.items():
+                if self.out_of_time():
+                    self.postponed.append(f"{case.label}/{task}")
+                    continue
+                self._measure_task(bench, task, chosen, of_case | {"task": task, "rounds": self.rounds}, bar.step)
+
+    def _measure_task(self, bench: Bench, task: str, chosen: list[Provider], of_task: dict, tick) -> None:
+        try:
+            candidates = bench.measure(task, chosen, self.rounds, tick)
+        except DeviceLost as lost:
+            rows.append_rows(self.path, [of_task | lost.candidate.row()])
+            raise
+        gradients = bench.expected(TASKS[task])[1]
+        of_task |= {} if gradients is None else gradients.bf16
+        done = [of_task | candidate.row() for candidate in candidates]
+        rows.append_rows(self.path, done)
+        self.measured += done
+
+    def report(self) -> int:
+        """Print what was measured and what was not; the exit status."""
+        if self.measured:
+            print(tables(self.measured))
+            print(f"{len(self.measured)} rows appended to {self.path}")
+        for reason in self.skipped:
+            print(f"skipped {reason}")
+        if self.postponed:
+            print(f"out of time before: {', '.join(self.postponed)} (go on with --resume)")
+        if not (self.measured or self.postponed or self.skipped):
+            print("nothing to do: rows for all of this are there already")
+        if any(row["status"] in ("wrong", "failed") and row["provider"].startswith("oorl") for row in self.measured):
+            return 1
+        return LEFT_OVER if self.postponed else 0
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -53,79 +158,29 @@ def main(argv: list[str] | None = None) -> int:
     if device.type == "cpu":
         torch.set_num_threads(args.threads)
     deadline = time.monotonic() + args.budget_s
-    surroundings = environment.describe(device) | {"workspace_mb": args.workspace_mb}
-    folder = args.out / environment.device_folder(device)
-    path = folder / f"{datetime.now(UTC):%Y-%m-%d}-{surroundings['source']}.jsonl"
+    fields = environment.describe(device) | {"workspace_mb": args.workspace_mb}
+    path = args.out / environment.device_folder(device) / f"{datetime.now(UTC):%Y-%m-%d}-{fields['source']}.jsonl"
     settled = rows.finished(rows.read_rows(RESULTS) + rows.read_rows(args.out)) if args.resume else set()
-    providers = [p for p in all_providers(args.device) if args.provider is None or p.name in args.provider]
-
-    measured, postponed = [], []
+    providers = [p for p in all_providers(args.device) if _chosen(p, args)]
+    run = Run(fields, path, args.rounds, args.workspace_mb, deadline)
     try:
-        for name in args.shape:
-            shape = SHAPES[name]
-            fields = surroundings | rows.shape_fields(shape)
-            todo = {task: _unsettled(providers, fields | {"task": task}, settled) for task in args.task}
+        for case in args.cases:
+            of_case = fields | rows.case_fields(case.shape, case.inputs)
+            todo = {task: _unsettled(providers, of_case | {"task": task}, settled) for task in case.tasks}
             todo = {task: chosen for task, chosen in todo.items() if chosen}
-            if not todo:
-                continue
-            if time.monotonic() > deadline - RESERVE_S:
-                postponed += [f"{name}/{task}" for task in todo]
-                continue
-            measured += _measure_shape(shape, todo, fields, path, args, deadline, postponed)
+            if todo:
+                run.measure(case, todo, args.device)
     except KeyboardInterrupt:
         print(f"\ninterrupted; finished tasks are in {path} (go on with --resume)", file=sys.stderr)
         return 130
     except DeviceLost as lost:
         print(f"bench: the device was lost to {lost}; go on with --resume, which leaves it out", file=sys.stderr)
         return 1
-    if measured:
-        print(tables(measured))
-        print(f"{len(measured)} rows appended to {path}")
-    if postponed:
-        print(f"out of time before: {', '.join(postponed)} (go on with --resume)")
-    if not measured and not postponed:
-        print("nothing to do: rows for all of this are there already")
-    if any(row["status"] in ("wrong", "failed") and row["provider"].startswith("oorl") for row in measured):
-        return 1
-    return LEFT_OVER if postponed else 0
+    return run.report()
 
 
-def _measure_shape(
-    shape: Shape,
-    todo: dict[str, list[Provider]],
-    fields: dict,
-    path: Path,
-    args: argparse.Namespace,
-    deadline: float,
-    postponed: list[str],
-) -> list[dict]:
-    """Measure all of ``todo`` on one shape, appending a task's rows as soon as it is done."""
-    bench = Bench.prepare(make_problem(shape, args.device), args.workspace_mb)
-    calls = {task: len(chosen) * (1 + args.rounds) for task, chosen in todo.items()}
-    measured = []
-    with tqdm(total=sum(calls.values()), desc=shape.name, file=sys.stderr, unit="call") as bar:
-
-        def tick(label: str) -> None:
-            bar.set_postfix_str(label, refresh=False)
-            bar.update()
-
-        finished = 0
-        for task, chosen in todo.items():
-            finished += calls[task]
-            if time.monotonic() > deadline - RESERVE_S:
-                postponed.append(f"{shape.name}/{task}")
-                continue
-            of_task = fields | {"task": task, "rounds": args.rounds}
-            try:
-                candidates = bench.measure(task, chosen, args.rounds, tick)
-            except DeviceLost as lost:
-                rows.append_rows(path, [of_task | lost.candidate.row()])
-                raise
-            done = [of_task | candidate.row() for candidate in candidates]
-            rows.append_rows(path, done)
-            measured += done
-            bar.update(finished - bar.n)  # providers that were not timed took fewer calls
-    return measured
+def _chosen(provider: Provider, args: argparse.Namespace) -> bool:
+    return provider.name in args.provider if args.provider else provider.in_suites or not args.suite
 
 
 def _unsettled(providers: list[Provider], fields: dict, settled: set[tuple]) -> list[Provider]:

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from bench.harness import Bench, Candidate, CudaClock, wall_clock_ms
+from bench.inputs import make_problem
 from bench.providers import Provider
-from bench.shapes import SHAPES, make_problem
+from bench.shapes import SHAPES
+from bench.tasks import TASKS
 
 ROUNDS = 5
 DEVICE_TYPE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -38,21 +40,24 @@ def run_case(benchmark, prepared: Bench, device: torch.device):
 
     def run(task: str, provider: Provider) -> None:
         candidate = Candidate(provider)
-        prepared.gate(task, candidate)
+        prepared.gate(TASKS[task], candidate)
         if candidate.status == "absent":
             pytest.skip(candidate.reason)
         assert candidate.status == "ok", candidate.reason
-        method = getattr(provider, task)
 
-        def call() -> None:
-            method(prepared.call)
+        def fresh() -> tuple[tuple, dict]:
+            return (prepared.start(TASKS[task], provider),), {}
+
+        def call(timed) -> None:
+            timed()
             if device.type == "cuda":
                 torch.cuda.synchronize()
 
         clock = CudaClock(device) if device.type == "cuda" else wall_clock_ms
         # pytest-benchmark cannot interleave two functions: for published figures use python -m bench, which does.
         units = [clock(prepared.unit) for _ in range(ROUNDS)]
-        benchmark.pedantic(call, rounds=ROUNDS, warmup_rounds=1)
+        call(*fresh()[0])
+        benchmark.pedantic(call, setup=fresh, rounds=ROUNDS)
         shape = prepared.problem.shape
         benchmark.extra_info |= candidate.row() | {"shape": shape.name, "dims": shape.dims, "dtype": shape.dtype}
         benchmark.extra_info["gemm_units"] = benchmark.stats.stats.median * 1e3 / statistics.median(units)

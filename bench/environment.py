@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -15,7 +16,11 @@ from pathlib import Path
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
-PEER_PACKAGES = ("numpy", "triton", "liger-kernel", "quack-kernels")
+PACKAGES = (
+    "numpy", "triton", "transformers", "liger-kernel", "cut-cross-entropy", "trl", "verl", "quack-kernels", "flash-attn"
+)  # fmt: skip
+# What decides a figure; tables, plots and the search for launch configurations read figures.
+MEASURING = ("harness", "inputs", "oracle", "peers", "providers", "real_states", "shapes", "tasks")
 
 
 def describe(device: torch.device) -> dict:
@@ -28,10 +33,10 @@ def describe(device: torch.device) -> dict:
         "cuda": torch.version.cuda if device.type == "cuda" else None,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "packages": {name: found for name in PEER_PACKAGES if (found := _version(name))},
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "commit": commit,
         "dirty": dirty,
-        "source": source_hash("bench"),
+        "source": source_hash(*(f"bench/{name}.py" for name in MEASURING)),
         "command": shlex.join(["python", *sys.orig_argv[1:]]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -55,16 +60,22 @@ def device_folder(device: torch.device) -> str:
     return prefix + re.sub(r"[^a-z0-9]+", "-", device_name(device).lower()).strip("-")
 
 
-def source_hash(*folders: str) -> str:
-    """First 12 hex digits of SHA-256 over the Python and JSON files of the kernels and of further ``folders``.
+def source_hash(*paths: str, tuned: bool = True) -> str:
+    """First 12 hex digits of SHA-256 over the Python and JSON files of the kernels and of further files or folders.
 
-    It names the measured code even where there is no git, and does not change with a README.
+    It names the measured code even where there is no git, and does not change with a README. ``tuned=False`` leaves the
+    measured launch configurations out.
     """
     digest = hashlib.sha256()
-    files = [path for folder in ("kernels/oorl_kernels", *folders) for path in (ROOT / folder).rglob("*")]
+    files = [path for name in ("kernels/oorl_kernels", *paths) for path in _files(ROOT / name)]
     for path in sorted(path for path in files if path.suffix in (".py", ".json")):
-        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+        if tuned or path.parent.name != "tuned":
+            digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
+
+
+def _files(path: Path) -> Iterable[Path]:
+    return [path] if path.is_file() else path.rglob("*")
 
 
 def _git_state() -> tuple[str | None, bool | None]:

@@ -5,6 +5,9 @@ sample of a candidate is divided by the product timed immediately before it, and
 result. Rounds rotate the order of the candidates. On CUDA the clock is a pair of events and the L2 cache is cleared
 before each sample.
 
+A forward alone is timed on tensors that require no gradient; a backward alone starts when its forward is done and not
+timed, so that who makes gradients in the forward is seen to.
+
 Memory is the allocator's peak above what was live before the call. On CUDA the caching allocator counts it; on the CPU
 the profiler's allocation events do (buffers a BLAS library takes by itself are in neither). The gradients and outputs
 a task returns are reported apart from the rest, which is its workspace.
@@ -17,17 +20,38 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from bench.oracle import Errors, Truth, compute_truth, gradient_errors, policy_truth, relative_error
-from bench.providers import CLIP_EPS, Call, Outputs, Provider
-from bench.shapes import Problem
+from bench.inputs import Problem
+from bench.oracle import (
+    Errors,
+    Gradients,
+    Truth,
+    compute_truth,
+    cross_entropy_truth,
+    exact_gradients,
+    policy_truth,
+    relative_error,
+)
+from bench.providers import CLIP_EPS, Call, Provider
+from bench.tasks import TASKS, Task
 
 L2_FLUSH_BYTES = 256 << 20  # more than any present GPU's L2
-COUNTED_OUTPUTS = ("logprobs", "loss", "d_hidden", "d_head")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a task produced: log-probs [N] or a scalar loss, and gradients; None is what it does not make."""
+
+    value: Tensor
+    d_hidden: Tensor | None = None
+    d_head: Tensor | None = None
+    value_is_new: bool = True
+    """Whether the value was made inside the clock, and not by the forward of a backward alone."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +88,7 @@ class Candidate:
 
     def fail(self, err: Exception) -> None:
         """Note the exception instead of figures; a broken CUDA context is raised again as DeviceLost."""
-        self.status, self.reason = _classify(err)
+        self.status, self.reason = classify(err)
         self.samples_ms, self.unit_samples_ms = [], []
         if self.status == "crashed":
             raise DeviceLost(self) from err
@@ -101,6 +125,8 @@ class Bench:
     truth: Truth
     call: Call
     unit: Callable[[], object]
+    known: dict[str, tuple[Tensor, Gradients | None]] = field(default_factory=dict)
+    """What `expected` has computed, by task."""
 
     @classmethod
     def prepare(cls, problem: Problem, workspace_mb: int) -> Bench:
@@ -116,66 +142,108 @@ class Bench:
         """Gate, then time, ``providers`` on ``task``; ``tick`` is told after each call."""
         candidates = [Candidate(provider) for provider in providers]
         for candidate in candidates:
-            self.gate(task, candidate)
+            self.gate(TASKS[task], candidate)
             tick(f"{task} {candidate.provider.name}")
-        self._time(task, [c for c in candidates if c.status == "ok"], rounds, tick)
+        clock = CudaClock(self.problem.device) if self.problem.device.type == "cuda" else wall_clock_ms
+        self.time(TASKS[task], [c for c in candidates if c.status == "ok"], rounds, clock, tick)
         return candidates
 
-    def gate(self, task: str, candidate: Candidate) -> None:
+    def gate(self, task: Task, candidate: Candidate) -> None:
         """One call of the candidate, with memory counted and outputs held against the truth."""
-        if reason := candidate.provider.absence(self.problem.device):
+        device, provider = self.problem.device, candidate.provider
+        if reason := provider.absence(device):
             candidate.status, candidate.reason = "absent", reason
             return
-        run = getattr(candidate.provider, task)
         try:
-            if self.problem.device.type == "cuda":
-                run(self.call)  # compilation and library handles stay out of the figures
-            outputs, candidate.memory = measure_memory(lambda: run(self.call), self.problem.device)
+            if device.type == "cuda" or provider.compiles:
+                self.start(task, provider)()  # compilation and library handles stay out of the figures
+            outputs, candidate.memory = measure_memory(self.start(task, provider), device)
             candidate.errors = self.errors(task, outputs)
         except Exception as err:  # a peer may fail in any way, and its failure is a row
             candidate.fail(err)
             return
         finally:
-            _release(self.problem.device)
-        if wrong := candidate.errors.verdict(self.problem.shape.dtype):
+            _release(device)
+        if wrong := candidate.errors.verdict(self.problem.shape.dtype, provider.gradient_gate):
             candidate.status, candidate.reason = "wrong", wrong
 
-    def errors(self, task: str, outputs: Outputs) -> Errors:
-        """How far the task's outputs are from float64."""
-        truth, problem = self.truth, self.problem
-        if task == "logprobs":
-            return Errors(logprob_max_abs=_max_abs(outputs.logprobs, truth.logprobs))
-        if task == "logprobs_grad":
-            d_hidden, d_head = gradient_errors(problem, truth, problem.coefficients.double(), _grads(outputs))
-            return Errors(_max_abs(outputs.logprobs, truth.logprobs), None, d_hidden, d_head)
-        if task == "policy_grad":
-            loss, coefficients = policy_truth(problem, truth, CLIP_EPS)
-        else:
-            loss = float(-truth.logprobs.mean())
-            coefficients = torch.full_like(truth.logprobs, -1 / problem.shape.tokens)
-        d_hidden, d_head = gradient_errors(problem, truth, coefficients, _grads(outputs))
-        return Errors(None, relative_error(outputs.loss, torch.tensor(loss).to(outputs.loss.device)), d_hidden, d_head)
+    def start(self, task: Task, provider: Provider) -> Callable[[], Outputs]:
+        """The timed part of a task; what comes before it is done when this returns."""
+        make = getattr(provider, task.quantity)
+        if task.phase == "forward":
+            call = replace(self.call, problem=self.problem.detached())
 
-    def _time(self, task: str, candidates: list[Candidate], rounds: int, tick: Callable[[str], None]) -> None:
+            def forward() -> Outputs:
+                with torch.no_grad():
+                    return Outputs(make(call))
+
+            return forward
+        if task.phase == "both":
+            return lambda: self._differentiate(make(self.call))
+        value = make(self.call)
+        return lambda: replace(self._differentiate(value), value_is_new=False)
+
+    def _differentiate(self, value: Tensor) -> Outputs:
+        arriving = None if value.dim() == 0 else self.problem.coefficients.to(value.dtype)
+        grads = torch.autograd.grad(value, self.problem.differentiated, arriving)
+        return Outputs(value.detach(), *grads)
+
+    def expected(self, task: Task) -> tuple[Tensor, Gradients | None]:
+        """The exact value of a task's quantity and, unless it is a forward, its gradients; computed once."""
+        if task.name not in self.known:
+            if task.quantity == "logprobs":
+                value, coefficients = self.truth.logprobs, self.problem.coefficients.double()
+            elif task.quantity == "policy_loss":
+                value, coefficients = policy_truth(self.problem, self.truth, CLIP_EPS)
+            else:
+                value, coefficients = cross_entropy_truth(self.problem, self.truth)
+            forward = task.phase == "forward"
+            self.known[task.name] = (
+                torch.as_tensor(value, dtype=torch.float64, device=self.problem.device),
+                None if forward else exact_gradients(self.problem, self.truth, coefficients),
+            )
+        return self.known[task.name]
+
+    def errors(self, task: Task, outputs: Outputs) -> Errors:
+        """How far the task's outputs are from float64; log-probs are compared on the rows that count."""
+        value, gradients = self.expected(task)
+        if task.quantity == "logprobs":
+            active = self.problem.loss_mask
+            errors = {"logprob_max_abs": _max_abs(outputs.value[active], value[active])}
+        else:
+            errors = {"loss_rel": relative_error(outputs.value, value)}
+        if gradients is not None:
+            errors |= gradients.errors(self.truth, outputs.d_hidden, outputs.d_head)
+        return Errors(**errors)
+
+    def time(
+        self,
+        task: Task,
+        candidates: list[Candidate],
+        rounds: int,
+        clock: Callable[[Callable[[], object]], float],
+        tick: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Sample every candidate once a round, each right after a unit, in an order that moves on by one a round."""
         on_cuda = self.problem.device.type == "cuda"
-        clock = CudaClock(self.problem.device) if on_cuda else wall_clock_ms
         # An unrecorded round on CUDA fills the caching allocator, which the gate emptied; the CPU has none.
         self.unit()
         for i in range(-1 if on_cuda else 0, rounds):
+            gc.collect()
             for k in range(len(candidates)):
                 candidate = candidates[(i + k) % len(candidates)]
                 if candidate.status != "ok":
                     continue
-                run = getattr(candidate.provider, task)
                 try:
+                    run = self.start(task, candidate.provider)
                     unit_ms = clock(self.unit)
-                    ms = clock(lambda run=run: run(self.call))
+                    ms = clock(run)
                 except Exception as err:
                     candidate.fail(err)
                     _release(self.problem.device)
                     continue
-                gc.collect()
-                tick(f"{task} {candidate.provider.name}")
+                del run
+                tick(f"{task.name} {candidate.provider.name}")
                 if i >= 0:
                     candidate.samples_ms.append(ms)
                     candidate.unit_samples_ms.append(unit_ms)
@@ -209,8 +277,8 @@ class CudaClock:
 
 def measure_memory(fn: Callable[[], Outputs], device: torch.device) -> tuple[Outputs, Memory]:
     """Run ``fn`` and count its bytes (see the module's docstring for the two methods)."""
-    _release(device)
     if device.type == "cuda":
+        _release(device)
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -221,8 +289,9 @@ def measure_memory(fn: Callable[[], Outputs], device: torch.device) -> tuple[Out
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
             outputs = fn()
         peak = _peak_of_events(recorded)
-    sizes = {name: _nbytes(getattr(outputs, name)) for name in COUNTED_OUTPUTS}
-    return outputs, Memory(peak, sizes["d_head"], sizes["d_hidden"], max(0, peak - sum(sizes.values())))
+    d_head, d_hidden = _nbytes(outputs.d_head), _nbytes(outputs.d_hidden)
+    value = _nbytes(outputs.value) if outputs.value_is_new else 0
+    return outputs, Memory(peak, d_head, d_hidden, max(0, peak - d_head - d_hidden - value))
 
 
 def _peak_of_events(recorded: profile) -> int:
@@ -234,7 +303,7 @@ def _peak_of_events(recorded: profile) -> int:
     return peak
 
 
-def _classify(err: Exception) -> tuple[str, str]:
+def classify(err: Exception) -> tuple[str, str]:
     """(status, reason) of an exception; running out of memory and a broken CUDA context are told apart."""
     reason = f"{type(err).__name__}: {(str(err).strip().splitlines() or [''])[0][:200]}"
     if isinstance(err, torch.OutOfMemoryError) or "can't allocate memory" in str(err):
@@ -249,13 +318,9 @@ def _release(device: torch.device) -> None:
             torch.cuda.empty_cache()
 
 
-def _grads(outputs: Outputs) -> tuple[torch.Tensor, torch.Tensor]:
-    return outputs.d_hidden, outputs.d_head
-
-
-def _max_abs(got: torch.Tensor, true: torch.Tensor) -> float:
+def _max_abs(got: Tensor, true: Tensor) -> float:
     return float((got.double() - true).abs().max())
 
 
-def _nbytes(tensor: torch.Tensor | None) -> int:
+def _nbytes(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.numel() * tensor.element_size()

@@ -1,26 +1,27 @@
-"""Who is measured, and how each one is called: one small class per provider, one method per task.
+"""Who is measured, and how each one is called: one small class per provider, one method per quantity (bench.tasks).
 
-A task method takes a Call and returns Outputs; a provider without the method does not do the task. Tasks:
+A method takes a Call and returns a tensor that autograd can go back from; a provider without the method does not make
+that quantity. Here are this package and plain torch; other projects are in bench.peers.
 
-- ``logprobs``: the target's log-prob of every token, forward only;
-- ``logprobs_grad``: the same, then dX and dW for one coefficient per token;
-- ``cross_entropy_grad``: mean cross-entropy, then dX and dW (all that several peers can do);
-- ``policy_grad``: clipped surrogate (eps 0.2, token mean), then dX and dW.
+- ``logprobs``: the target's log-prob of every token, [N]; rows outside the loss mask may hold anything;
+- ``cross_entropy``: mean cross-entropy over the loss mask;
+- ``policy_loss``: clipped surrogate (eps 0.2), mean over the loss mask.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import inspect
 from dataclasses import dataclass
 from importlib import metadata
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from bench.shapes import Problem
+from bench.inputs import IGNORE_INDEX, Problem
+from bench.tasks import TASKS
 
-TASKS = ("logprobs", "logprobs_grad", "cross_entropy_grad", "policy_grad")
 CLIP_EPS = 0.2
 
 
@@ -29,18 +30,8 @@ class Call:
     """What a provider may read: the problem, the behaviour policy's log-probs [N] fp32, the workspace it is granted."""
 
     problem: Problem
-    old_logprobs: torch.Tensor
+    old_logprobs: Tensor
     workspace_mb: int = 64
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """What a task produced; the harness holds it against the truth and counts its bytes."""
-
-    logprobs: torch.Tensor | None = None
-    loss: torch.Tensor | None = None
-    d_hidden: torch.Tensor | None = None
-    d_head: torch.Tensor | None = None
 
 
 class Provider:
@@ -48,6 +39,12 @@ class Provider:
 
     name: str
     package: str
+    compiles = False
+    """Whether the first call compiles, on a CPU too; it is then made before anything is measured."""
+    in_suites = True
+    """Whether a suite measures it without being told to."""
+    gradient_gate: float | None = None
+    """Largest relative error of a gradient that passes, where it is not the dtype's (bench.oracle.GATE)."""
 
     def version(self) -> str:
         try:
@@ -60,52 +57,94 @@ class Provider:
         return None
 
     def tasks(self) -> tuple[str, ...]:
-        return tuple(task for task in TASKS if hasattr(self, task))
+        return tuple(name for name, task in TASKS.items() if hasattr(self, task.quantity))
 
 
 class Oorl(Provider):
     """This package; ``backend`` as in linear_token_logprobs."""
 
     package = "oorl-kernels"
+    options: dict = {}
+    """Further arguments of linear_token_logprobs."""
 
     def __init__(self, name: str = "oorl", backend: str = "auto"):
         self.name, self.backend = name, backend
 
-    def _logprobs(self, call: Call) -> torch.Tensor:
+    def workspace_mb(self, call: Call) -> int:
+        return call.workspace_mb
+
+    def logprobs(self, call: Call) -> Tensor:
         from oorl_kernels import linear_token_logprobs
 
         p = call.problem
-        return linear_token_logprobs(
-            p.hidden_states, p.lm_head_weight, p.target_ids, backend=self.backend, workspace_mb=call.workspace_mb
-        ).logprobs
+        result = linear_token_logprobs(
+            p.hidden_states,
+            p.lm_head_weight,
+            p.labels,
+            ignore_index=IGNORE_INDEX,
+            backend=self.backend,
+            workspace_mb=self.workspace_mb(call),
+            **self.options,
+        )
+        return result.logprobs
 
-    def logprobs(self, call: Call) -> Outputs:
-        with torch.no_grad():
-            return Outputs(logprobs=self._logprobs(call))
+    def cross_entropy(self, call: Call) -> Tensor:
+        return masked_mean(call.problem, -self.logprobs(call))
 
-    def logprobs_grad(self, call: Call) -> Outputs:
-        return _weighted(call, self._logprobs(call))
 
-    def cross_entropy_grad(self, call: Call) -> Outputs:
-        return _differentiated(call, -self._logprobs(call).mean())
+class OorlPolicy(Oorl):
+    """This package with the policy loss in the head's own sweep."""
 
-    def policy_grad(self, call: Call) -> Outputs:
+    def policy_loss(self, call: Call) -> Tensor:
         from oorl_kernels import linear_policy_loss
 
         p = call.problem
-        result = linear_policy_loss(
+        return linear_policy_loss(
             p.hidden_states,
             p.lm_head_weight,
             p.target_ids,
             old_logprobs=call.old_logprobs,
             advantages=p.advantages,
-            loss_mask=torch.ones_like(p.target_ids, dtype=torch.bool),
+            loss_mask=p.loss_mask,
             clip_eps_low=CLIP_EPS,
             clip_eps_high=CLIP_EPS,
             backend=self.backend,
-            workspace_mb=call.workspace_mb,
-        )
-        return _differentiated(call, result.loss)
+            workspace_mb=self.workspace_mb(call),
+        ).loss
+
+
+class _OorlBackward(Oorl):
+    """Another way back, which linear_token_logprobs has since it takes ``backward=``."""
+
+    def absence(self, device: torch.device) -> str | None:
+        from oorl_kernels import linear_token_logprobs
+
+        if "backward" in inspect.signature(linear_token_logprobs).parameters:
+            return None
+        return "this oorl_kernels has no backward= in linear_token_logprobs"
+
+    def tasks(self) -> tuple[str, ...]:
+        """Those in which a backward is timed: the forward is that of the plain way."""
+        return tuple(name for name in super().tasks() if TASKS[name].phase != "forward")
+
+
+class OorlStash(_OorlBackward):
+    """Log-probs with room in the workspace for the exponentials, so that the backward need not make them again."""
+
+    def workspace_mb(self, call: Call) -> int:
+        shape = call.problem.shape
+        item = call.problem.lm_head_weight.element_size()
+        return call.workspace_mb + -(-shape.tokens * shape.vocab * item // 2**20)
+
+
+class OorlSparse(_OorlBackward):
+    """Log-probs with the stochastically sparse backward: unbiased, with noise that the row's gradient errors show."""
+
+    options = {"backward": "sparse"}
+    gradient_gate = 0.1
+
+    def policy_loss(self, call: Call) -> Tensor:
+        return surrogate(call, self.logprobs(call))
 
 
 class TorchEager(Provider):
@@ -113,40 +152,49 @@ class TorchEager(Provider):
 
     name, package = "torch-eager", "torch"
 
-    def _logprobs(self, call: Call) -> torch.Tensor:
-        return _materialized(call.problem.hidden_states, call.problem.lm_head_weight, call.problem.target_ids)
+    def logprobs(self, call: Call) -> Tensor:
+        return materialized_logprobs(call.problem.hidden_states, call.problem.lm_head_weight, call.problem.target_ids)
 
-    def logprobs(self, call: Call) -> Outputs:
-        with torch.no_grad():
-            return Outputs(logprobs=self._logprobs(call))
+    def cross_entropy(self, call: Call) -> Tensor:
+        return masked_mean(call.problem, -self.logprobs(call))
 
-    def logprobs_grad(self, call: Call) -> Outputs:
-        return _weighted(call, self._logprobs(call))
+    def policy_loss(self, call: Call) -> Tensor:
+        return surrogate(call, self.logprobs(call))
 
-    def cross_entropy_grad(self, call: Call) -> Outputs:
-        return _differentiated(call, -self._logprobs(call).mean())
 
-    def policy_grad(self, call: Call) -> Outputs:
-        return _differentiated(call, _surrogate(call, self._logprobs(call)))
+class TorchCompile(TorchEager):
+    """The same under torch.compile; the surrogate and the mean, a pass over N numbers, stay outside."""
+
+    name = "torch-compile"
+    compiles = True
+
+    def logprobs(self, call: Call) -> Tensor:
+        p = call.problem
+        compiled = torch.compile(materialized_logprobs, dynamic=False)
+        return compiled(p.hidden_states, p.lm_head_weight, p.target_ids)
 
 
 class TorchChunked(TorchEager):
     """The same in token chunks that fit the workspace, each recomputed in the backward by activation checkpointing."""
 
     name = "torch-chunked"
+    in_suites = False  # slower than torch-eager wherever that fits
 
-    def _logprobs(self, call: Call) -> torch.Tensor:
+    def logprobs(self, call: Call) -> Tensor:
         p = call.problem
         rows = max(1, (call.workspace_mb << 20) // (p.shape.vocab * 4))
         parts = [
-            checkpoint(_materialized, hidden, p.lm_head_weight, targets, use_reentrant=False)
+            checkpoint(materialized_logprobs, hidden, p.lm_head_weight, targets, use_reentrant=False)
             for hidden, targets in zip(p.hidden_states.split(rows), p.target_ids.split(rows), strict=True)
         ]
         return torch.cat(parts)
 
 
 class TorchLinearCrossEntropy(Provider):
-    """``F.linear_cross_entropy``, chunked with its default options (torch 2.13 and newer)."""
+    """``F.linear_cross_entropy``, chunked with its default options (torch 2.13 and newer).
+
+    Its reduction "none" is not chunked (it is torch-eager again), so that the mean is all that is measured.
+    """
 
     name, package = "torch-linear-ce", "torch"
 
@@ -155,130 +203,40 @@ class TorchLinearCrossEntropy(Provider):
             return f"torch {torch.__version__} has no F.linear_cross_entropy"
         return None
 
-    def _loss(self, call: Call, reduction: str) -> torch.Tensor:
+    def cross_entropy(self, call: Call) -> Tensor:
         p = call.problem
         options = torch.nn.LinearCrossEntropyOptions()
         return F.linear_cross_entropy(
-            p.hidden_states, p.lm_head_weight, p.target_ids, reduction=reduction, options=options
+            p.hidden_states, p.lm_head_weight, p.labels, ignore_index=IGNORE_INDEX, reduction="mean", options=options
         )
-
-    def logprobs(self, call: Call) -> Outputs:
-        with torch.no_grad():
-            return Outputs(logprobs=-self._loss(call, "none"))
-
-    def logprobs_grad(self, call: Call) -> Outputs:
-        return _weighted(call, -self._loss(call, "none"))
-
-    def cross_entropy_grad(self, call: Call) -> Outputs:
-        return _differentiated(call, self._loss(call, "mean"))
-
-
-class LigerCrossEntropy(Provider):
-    """Liger-Kernel's fused linear cross-entropy with its default options."""
-
-    name, package = "liger-flce", "liger-kernel"
-
-    def absence(self, device: torch.device) -> str | None:
-        return _missing("liger_kernel", self.package) or (
-            "its Triton kernels need a GPU" if device.type == "cpu" else None
-        )
-
-    def _loss(self, call: Call, reduction: str) -> torch.Tensor:
-        from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
-
-        p = call.problem
-        return LigerFusedLinearCrossEntropyLoss(reduction=reduction)(p.lm_head_weight, p.hidden_states, p.target_ids)
-
-    def logprobs_grad(self, call: Call) -> Outputs:
-        return _weighted(call, -self._loss(call, "none"))
-
-    def cross_entropy_grad(self, call: Call) -> Outputs:
-        return _differentiated(call, self._loss(call, "mean"))
-
-
-class LigerGrpo(Provider):
-    """Liger-Kernel's chunked GRPO loss without a reference model; compiled only where a GPU makes that worth while."""
-
-    name, package = "liger-grpo", "liger-kernel"
-
-    def absence(self, device: torch.device) -> str | None:
-        return _missing("liger_kernel", self.package)
-
-    def policy_grad(self, call: Call) -> Outputs:
-        from liger_kernel.chunked_loss import LigerFusedLinearGRPOLoss
-
-        p, sequences = call.problem, call.problem.shape.sequences
-        loss_fn = LigerFusedLinearGRPOLoss(
-            beta=0.0,
-            compiled=p.device.type == "cuda",
-            use_ref_model=False,
-            epsilon_low=CLIP_EPS,
-            epsilon_high=CLIP_EPS,
-            loss_type="dapo",  # token mean
-        )
-        loss, _ = loss_fn(
-            p.hidden_states.view(sequences, -1, p.shape.hidden),
-            p.lm_head_weight,
-            p.target_ids.view(sequences, -1),
-            torch.ones(sequences, p.shape.tokens // sequences, device=p.device),
-            p.sequence_advantages,
-            old_per_token_logps=call.old_logprobs.view(sequences, -1),
-        )
-        return _differentiated(call, loss)
-
-
-class Quack(Provider):
-    """QuACK's chunked linear cross-entropy (Hopper and newer)."""
-
-    name, package = "quack", "quack-kernels"
-
-    def absence(self, device: torch.device) -> str | None:
-        return _missing("quack", self.package) or ("it needs a GPU" if device.type == "cpu" else None)
-
-    def cross_entropy_grad(self, call: Call) -> Outputs:
-        from quack.linear_cross_entropy import chunked_linear_cross_entropy
-
-        p = call.problem
-        loss = chunked_linear_cross_entropy(p.hidden_states, p.lm_head_weight, p.target_ids, reduction="mean")
-        return _differentiated(call, loss)
 
 
 def all_providers(device_type: str) -> list[Provider]:
     """Every provider, present or not; the harness writes a row for the absent ones too."""
-    ours = [Oorl(), Oorl("oorl-torch", backend="torch")] if device_type == "cuda" else [Oorl()]  # one path on the CPU
-    return [
-        *ours,
-        TorchEager(),
-        TorchChunked(),
-        TorchLinearCrossEntropy(),
-        LigerCrossEntropy(),
-        LigerGrpo(),
-        Quack(),
-    ]
+    from bench.peers import PEERS
+
+    ours: list[Provider] = [OorlPolicy()]
+    if device_type == "cuda":  # on a CPU it is the only way
+        ours.append(OorlPolicy("oorl-torch", backend="torch"))
+    ours += [OorlStash("oorl-stash"), OorlSparse("oorl-sparse")]
+    plain = [TorchEager(), TorchCompile(), TorchChunked(), TorchLinearCrossEntropy()]
+    return [*ours, *plain, *(peer() for peer in PEERS)]
 
 
-def _missing(module: str, package: str) -> str | None:
-    return None if importlib.util.find_spec(module) else f"{package} is not installed"
-
-
-def _materialized(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def materialized_logprobs(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """Log-probs by way of the whole [N, V] logits."""
     logits = (hidden @ weight.T).float()
     return logits.log_softmax(-1).gather(-1, targets[:, None]).squeeze(-1)
 
 
-def _surrogate(call: Call, logprobs: torch.Tensor) -> torch.Tensor:
-    ratio = (logprobs - call.old_logprobs).exp()
+def masked_mean(problem: Problem, values: Tensor) -> Tensor:
+    """Mean over the rows that count."""
+    return values.where(problem.loss_mask, 0.0).sum() / problem.loss_mask.sum()
+
+
+def surrogate(call: Call, logprobs: Tensor) -> Tensor:
+    """The clipped policy loss of log-probs, in plain torch."""
+    ratio = (logprobs - call.old_logprobs).where(call.problem.loss_mask, 0.0).exp()
     advantages = call.problem.advantages
-    return -torch.minimum(ratio * advantages, ratio.clamp(1 - CLIP_EPS, 1 + CLIP_EPS) * advantages).mean()
-
-
-def _weighted(call: Call, logprobs: torch.Tensor) -> Outputs:
-    p = call.problem
-    grads = torch.autograd.grad(logprobs, (p.hidden_states, p.lm_head_weight), p.coefficients.to(logprobs.dtype))
-    return Outputs(logprobs=logprobs.detach(), d_hidden=grads[0], d_head=grads[1])
-
-
-def _differentiated(call: Call, loss: torch.Tensor) -> Outputs:
-    p = call.problem
-    grads = torch.autograd.grad(loss, (p.hidden_states, p.lm_head_weight))
-    return Outputs(loss=loss.detach(), d_hidden=grads[0], d_head=grads[1])
+    clipped = torch.minimum(ratio * advantages, ratio.clamp(1 - CLIP_EPS, 1 + CLIP_EPS) * advantages)
+    return masked_mean(call.problem, -clipped)

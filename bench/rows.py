@@ -4,25 +4,43 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
+from bench.inputs import Inputs
+from bench.real_states import digest
 from bench.shapes import Shape
 
 SCHEMA = "oorl.bench_row/1"
 # A row with the same values here is the same measurement: a resumed run does not repeat it.
-IDENTITY = ("device", "threads", "torch", "source", "shape", "task", "provider", "provider_version", "workspace_mb")
+CASE = ("shape", "distribution", "entropy", "active", "frozen_head")
+IDENTITY = (
+    "device",
+    "threads",
+    "torch",
+    "source",
+    *CASE,
+    "data",
+    "task",
+    "provider",
+    "provider_version",
+    "workspace_mb",
+)
+# What held for every row before these fields were there.
+PLAIN = {"distribution": "mixed", "entropy": None, "active": 1.0, "frozen_head": False}
 # Outcomes that a resumed run takes as final; "failed" is tried again.
 FINAL = ("ok", "absent", "oom", "wrong", "crashed")
 
 
-def shape_fields(shape: Shape) -> dict:
+def case_fields(shape: Shape, inputs: Inputs) -> dict:
     """The problem's fields of a row."""
-    return {
+    return asdict(inputs) | {
         "shape": shape.name,
         "tokens": shape.tokens,
         "hidden": shape.hidden,
         "vocab": shape.vocab,
         "dtype": shape.dtype,
+        "data": digest() if inputs.distribution == "real" else None,
     }
 
 
@@ -44,7 +62,7 @@ def read_rows(folder: Path) -> list[dict]:
             except json.JSONDecodeError as err:
                 raise ValueError(f"{path}:{number} is not JSON ({err.msg}); restore or remove the line") from err
             if row.get("schema") == SCHEMA:
-                rows.append(row)
+                rows.append(PLAIN | row)
     return sorted(rows, key=lambda row: row["date"])
 
 
@@ -58,8 +76,13 @@ def identity(row: dict) -> tuple:
 
 
 def latest(rows: Sequence[dict]) -> list[dict]:
-    """The newest row for each device, shape, task and provider, whatever the version of the code."""
+    """The newest row for each device, case, task and provider, whatever the version of the code.
+
+    An absence says nothing new about a provider that has been measured: it does not replace a timed row.
+    """
     newest = {}
     for row in rows:
-        newest[(row["device"], row["threads"], row["shape"], row["task"], row["provider"])] = row
+        key = tuple(row.get(name) for name in ("device", "threads", *CASE, "task", "provider"))
+        if row["status"] != "absent" or key not in newest:
+            newest[key] = row
     return list(newest.values())

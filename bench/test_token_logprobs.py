@@ -7,7 +7,7 @@ import pytest
 from bench.conftest import DEVICE_TYPE
 from bench.providers import all_providers
 
-TASKS = ("logprobs", "logprobs_grad", "cross_entropy_grad")
+TASKS = ("logprobs", "logprobs_backward", "logprobs_grad", "cross_entropy_grad")
 CASES = [
     pytest.param(task, provider, id=f"{task}-{provider.name}")
     for task in TASKS

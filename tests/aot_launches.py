@@ -155,8 +155,8 @@ def _multiplies(kernel: JITFunction) -> bool:
     return False
 
 
-def _heuristic(kernel: str, capability: tuple[int, int], dtype: torch.dtype) -> HeadConfig:
-    return launch_config.heuristic(kernel, capability, dtype.itemsize)
+def _heuristic(kernel: str, capability: tuple[int, int], dtype: torch.dtype, heavy: bool = False) -> HeadConfig:
+    return launch_config.heuristic(kernel, capability, dtype.itemsize, heavy)
 
 
 def record_all(capability: tuple[int, int]) -> list[Launch]:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from bench import report, rows
-from bench.__main__ import main
-from bench.harness import Bench, Candidate, measure_memory
-from bench.oracle import Errors, compute_truth, gradient_errors, policy_truth
-from bench.providers import CLIP_EPS, Call, Outputs, Provider, TorchEager
-from bench.shapes import SHAPES, make_problem
+from bench.harness import Bench, Candidate, Outputs, measure_memory
+from bench.inputs import Inputs, make_problem
+from bench.oracle import Errors, compute_truth, cross_entropy_truth, exact_gradients, policy_truth
+from bench.providers import CLIP_EPS, Call, Provider, TorchEager, all_providers
+from bench.shapes import SHAPES
+from bench.tasks import TASKS
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,15 +36,25 @@ def test_truth_and_gradient_errors_agree_with_float64_autograd(bench: Bench) -> 
     torch.testing.assert_close(bench.truth.logprobs, logprobs.detach(), rtol=0, atol=1e-12)
     coefficients = bench.problem.coefficients.double()
     grads = torch.autograd.grad(logprobs, (hidden, weight), coefficients)
-    assert max(gradient_errors(bench.problem, bench.truth, coefficients, grads)) < 1e-13
-    off_by_a_percent = (grads[0] * 1.01, grads[1] * 0.99)
-    errors = gradient_errors(bench.problem, bench.truth, coefficients, off_by_a_percent)
-    assert errors == pytest.approx((0.01, 0.01), rel=1e-6)
+    exact = exact_gradients(bench.problem, bench.truth, coefficients)
+    assert max(exact.errors(bench.truth, *grads).values()) < 1e-13
+    errors = exact.errors(bench.truth, grads[0] * 1.01, grads[1] * 0.99)
+    assert errors == pytest.approx({"d_hidden_rel": 0.01, "d_head_rel": 0.01}, rel=1e-6)
+    # at most half a unit in the last of 8 bits, an element; a sum of random signs lies below the largest
+    assert 1e-4 < exact.bf16["bf16_d_hidden_rel"] < 2**-8 and 1e-4 < exact.bf16["bf16_d_head_rel"] < 2**-8
+    log_p = (hidden @ weight.T).log_softmax(-1).detach()
+    torch.testing.assert_close(bench.truth.entropy, -(log_p.exp() * log_p).sum(1), rtol=0, atol=1e-12)
 
 
 def test_slabs_of_any_size_give_the_same_truth(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    coefficients = bench.problem.coefficients.double()
+    whole = exact_gradients(bench.problem, bench.truth, coefficients)
     monkeypatch.setattr("bench.oracle.SLAB_BYTES", 8 * 64 * 100)  # 100 columns, then 64 rows at a time
-    torch.testing.assert_close(compute_truth(bench.problem).lse, bench.truth.lse, rtol=0, atol=1e-12)
+    truth = compute_truth(bench.problem)
+    by_slab = exact_gradients(bench.problem, bench.truth, coefficients)
+    torch.testing.assert_close(by_slab.d_hidden, whole.d_hidden, rtol=0, atol=1e-12)
+    torch.testing.assert_close(truth.lse, bench.truth.lse, rtol=0, atol=1e-12)
+    torch.testing.assert_close(truth.entropy, bench.truth.entropy, rtol=0, atol=1e-12)
 
 
 def test_policy_truth_is_the_clipped_surrogate(bench: Bench) -> None:
@@ -66,15 +72,21 @@ def test_policy_truth_is_the_clipped_surrogate(bench: Bench) -> None:
     assert 0 < sum(slope == 0 for slope in slopes) < len(slopes), "some ratios must be clipped and some not"
 
 
-def test_problem_mixes_flat_and_peaked_rows(bench: Bench) -> None:
-    probabilities = bench.truth.logprobs.exp()
-    assert (probabilities > 0.99).any() and (probabilities < 0.1).any()
+def test_truths_of_a_problem_with_inactive_rows_are_means_over_the_others() -> None:
+    problem = make_problem(SHAPES["smoke"], inputs=Inputs(active=0.5))
+    truth = compute_truth(problem)
+    _, _, logprobs = float64_logprobs(problem)
+    active = problem.loss_mask
+    loss, coefficients = cross_entropy_truth(problem, truth)
+    assert loss == pytest.approx(-logprobs[active].mean().item(), rel=1e-12)
+    torch.testing.assert_close(coefficients[active], torch.full((48,), -1 / 48, dtype=torch.float64))
+    assert not coefficients[~active].any() and not policy_truth(problem, truth, CLIP_EPS)[1][~active].any()
 
 
 def test_memory_is_peak_less_outputs() -> None:
     def allocate() -> Outputs:
         scratch = torch.ones(256, 1024)  # 1 MiB, dropped
-        return Outputs(loss=scratch.sum(), d_head=torch.empty(512, 1024))  # 2 MiB, kept
+        return Outputs(scratch.sum(), d_head=torch.empty(512, 1024))  # 2 MiB, kept
 
     outputs, memory = measure_memory(allocate, CPU)
     assert outputs.d_head.shape == (512, 1024)
@@ -86,28 +98,41 @@ def test_memory_is_peak_less_outputs() -> None:
 class Wrong(TorchEager):
     name = "wrong"
 
-    def logprobs(self, call: Call) -> Outputs:
-        return Outputs(logprobs=super().logprobs(call).logprobs + 0.01)
+    def logprobs(self, call: Call) -> torch.Tensor:
+        return super().logprobs(call) + 0.01
+
+
+class Noisy(TorchEager):
+    """Right log-probs, gradients 1% off: refused, unless such noise is what it promises."""
+
+    name = "noisy"
+
+    def __init__(self, gradient_gate: float | None):
+        self.gradient_gate = gradient_gate
+
+    def logprobs(self, call: Call) -> torch.Tensor:
+        exact = super().logprobs(call)
+        return exact.detach() + (exact - exact.detach()) * 1.01
 
 
 class NotANumber(TorchEager):
     name = "nan"
 
-    def logprobs(self, call: Call) -> Outputs:
-        return Outputs(logprobs=super().logprobs(call).logprobs * float("nan"))
+    def logprobs(self, call: Call) -> torch.Tensor:
+        return super().logprobs(call) * float("nan")
 
 
 class Greedy(Provider):
     name, package = "greedy", "torch"
 
-    def logprobs(self, call: Call) -> Outputs:
-        return Outputs(logprobs=torch.empty(1 << 60))
+    def logprobs(self, call: Call) -> torch.Tensor:
+        return torch.empty(1 << 60)
 
 
 class Broken(Provider):
     name, package = "broken", "torch"
 
-    def logprobs(self, call: Call) -> Outputs:
+    def logprobs(self, call: Call) -> torch.Tensor:
         raise RuntimeError("no such kernel\nwith a long explanation")
 
 
@@ -117,7 +142,7 @@ class Elsewhere(Provider):
     def absence(self, device: torch.device) -> str:
         return "no-such-package is not installed"
 
-    def logprobs(self, call: Call) -> Outputs:
+    def logprobs(self, call: Call) -> torch.Tensor:
         raise AssertionError("never called")
 
 
@@ -141,6 +166,105 @@ def test_only_the_right_are_timed_and_the_others_say_why(bench: Bench) -> None:
     assert "gemm_units" not in results["wrong"].row()
 
 
+def test_noise_passes_only_where_it_is_promised(bench: Bench) -> None:
+    refused, promised = Candidate(Noisy(None)), Candidate(Noisy(0.1))
+    bench.gate(TASKS["logprobs_grad"], refused)
+    bench.gate(TASKS["logprobs_grad"], promised)
+    assert refused.status == "wrong" and refused.reason.startswith("d_hidden_rel 1.00e-02")
+    assert promised.status == "ok" and promised.errors.d_head_rel == pytest.approx(0.01, rel=1e-3)
+
+
+class FakeClock:
+    """Milliseconds from a table: what the unit and each provider is said to take, drifting by a factor a call."""
+
+    def __init__(self, bench: Bench, drift: float):
+        self.bench, self.drift, self.calls = bench, drift, []
+
+    def __call__(self, fn) -> float:
+        value = "unit" if fn is self.bench.unit else fn().value.shape[0]
+        self.calls.append(value)
+        return (10.0 if value == "unit" else value) * self.drift ** (len(self.calls) // 2)
+
+
+class Sized(TorchEager):
+    """Takes as many fake milliseconds as it has log-probs."""
+
+    def __init__(self, size: int):
+        self.name, self.size = f"sized-{size}", size
+
+    def logprobs(self, call: Call) -> torch.Tensor:
+        return torch.zeros(self.size)
+
+
+def test_times_are_ratios_to_the_unit_just_before_in_a_rotating_order(bench: Bench) -> None:
+    """A machine that slows down by a half from one pair of calls to the next leaves the ratios of a pair alone."""
+    candidates = [Candidate(Sized(size)) for size in (20, 30, 45)]
+    clock = FakeClock(bench, 1.5)
+    bench.time(TASKS["logprobs"], candidates, 3, clock)
+    assert clock.calls[0::2] == ["unit"] * 9
+    assert clock.calls[1::2] == [20, 30, 45, 30, 45, 20, 45, 20, 30]
+    drifted = [(unit, ms) for unit, ms in zip(candidates[0].unit_samples_ms, candidates[0].samples_ms, strict=True)]
+    assert drifted[0] == (10.0, 30.0), "the unit is the first of its pair: 1.5^0, then 1.5^1"
+    for candidate, ratio in zip(candidates, (2.0, 3.0, 4.5), strict=True):
+        row = candidate.row()
+        assert row["gemm_units"] == pytest.approx(ratio * 1.5)
+        assert row["gemm_units_min"] == pytest.approx(row["gemm_units_max"])
+
+
+def test_phases_differentiate_what_they_say(bench: Bench) -> None:
+    """Forward: no gradient is asked of the inputs. Backward: the forward is over when the clock starts."""
+    seen = []
+
+    class Spy(TorchEager):
+        def logprobs(self, call: Call) -> torch.Tensor:
+            seen.append((torch.is_grad_enabled(), call.problem.hidden_states.requires_grad))
+            return super().logprobs(call)
+
+    forward = bench.start(TASKS["logprobs"], Spy())
+    assert seen == []
+    assert forward().d_hidden is None and seen == [(False, False)]
+    backward = bench.start(TASKS["logprobs_backward"], Spy())
+    assert seen[1:] == [(True, True)]
+    alone, both = backward(), bench.start(TASKS["logprobs_grad"], Spy())()
+    assert len(seen) == 3
+    assert alone.d_hidden.equal(both.d_hidden) and alone.d_head.equal(both.d_head)
+    assert both.value_is_new and not alone.value_is_new
+    frozen = Bench.prepare(make_problem(SHAPES["smoke"], inputs=Inputs(frozen_head=True)), workspace_mb=1)
+    outputs = frozen.start(TASKS["logprobs_grad"], TorchEager())()
+    assert outputs.d_head is None and frozen.expected(TASKS["logprobs_grad"])[1].d_head is None
+    torch.testing.assert_close(outputs.d_hidden, both.d_hidden, rtol=0, atol=1e-6)
+
+
+RUNS_ON_CPU = [
+    pytest.param(provider, id=provider.name, marks=[pytest.mark.slow] if provider.compiles else [])
+    for provider in all_providers("cpu")
+    if provider.absence(CPU) is None
+]
+
+
+@pytest.mark.parametrize("provider", RUNS_ON_CPU)
+def test_providers_pass_the_gate_with_half_the_rows_and_a_frozen_head(provider: Provider) -> None:
+    """Every provider that runs here, on every quantity it makes, as its own users call it."""
+    prepared = Bench.prepare(make_problem(SHAPES["smoke"], inputs=Inputs(active=0.5, frozen_head=True)), 1)
+    for task in provider.tasks():
+        if TASKS[task].phase == "both" and not (provider.compiles and task != "logprobs_grad"):
+            candidate = Candidate(provider)
+            prepared.gate(TASKS[task], candidate)
+            assert candidate.status == "ok", f"{task}: {candidate.reason}"
+
+
+def test_every_provider_is_named_present_or_not() -> None:
+    providers = all_providers("cuda")
+    assert {p.name for p in providers} >= {
+        "oorl", "torch-eager", "torch-compile", "torch-linear-ce", "liger-flce", "liger-scaled-ce", "liger-grpo", "cce",
+        "trl-chunked", "verl", "quack", "flash-attn-ce",
+    }  # fmt: skip
+    for provider in providers:
+        assert provider.tasks(), provider.name
+        reason = provider.absence(CPU)
+        assert reason is None or len(reason) > 10
+
+
 def test_a_row_gives_the_median_and_extremes_of_the_ratios() -> None:
     candidate = Candidate(TorchEager(), samples_ms=[4.0, 9.0, 2.0], unit_samples_ms=[2.0, 3.0, 2.0])
     row = candidate.row()
@@ -151,101 +275,3 @@ def test_a_row_gives_the_median_and_extremes_of_the_ratios() -> None:
 def test_gate_names_the_quantity_and_its_bound() -> None:
     assert Errors(logprob_max_abs=1e-4, d_hidden_rel=1e-4, d_head_rel=1e-4).verdict("float32") is None
     assert Errors(d_head_rel=0.2).verdict("bfloat16") == "d_head_rel 2.00e-01 is above the gate of 5e-02"
-
-
-def test_command_appends_rows_and_resume_measures_nothing_twice(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["--shape", "smoke", "--rounds", "1", "--threads", "1", "--out", str(tmp_path), "--resume"]
-    arguments += ["--provider", "torch-eager", "torch-chunked", "quack"]
-    assert main([*arguments, "--task", "logprobs"]) == 0
-    assert main(arguments) == 0
-    assert main(arguments) == 0
-    assert "nothing to do" in capsys.readouterr().out
-    stored = rows.read_rows(tmp_path)
-    assert len(stored) == len({(row["task"], row["provider"]) for row in stored}) == 9
-    eager = next(row for row in stored if row["provider"] == "torch-eager" and row["task"] == "logprobs_grad")
-    assert eager["status"] == "ok" and eager["gemm_units"] > 0 and eager["d_head_bytes"] == 1031 * 64 * 4
-    assert {"commit", "dirty", "source", "torch", "packages", "device", "threads", "command", "date"} <= set(eager)
-    quack = next(row for row in stored if row["provider"] == "quack")
-    assert quack["status"] == "absent" and quack["reason"]
-
-
-def test_report_draws_from_rows_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    common = {
-        "device": "Abacus 9000", "threads": 2, "shape": "toy", "tokens": 8, "hidden": 4, "vocab": 16,
-        "dtype": "float32", "task": "logprobs_grad", "torch": "2.99", "commit": "0123456789abcdef",
-        "dirty": True, "provider_version": "1",
-    }  # fmt: skip
-    timed = {
-        "status": "ok", "reason": None, "gemm_units_min": 2.9, "gemm_units_max": 3.4, "median_ms": 31.0,
-        "unit_median_ms": 10.0, "workspace_bytes": 3 << 20, "d_head_bytes": 5 << 20, "logprob_max_abs": 1e-6,
-        "d_hidden_rel": 2e-6, "d_head_rel": 3e-6,
-    }  # fmt: skip
-    old, new = "2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00"
-    stored = [
-        common | timed | {"provider": "oorl", "gemm_units": 9.99, "date": old},
-        common | timed | {"provider": "oorl", "gemm_units": 3.25, "date": new},
-        common | {"provider": "quack", "status": "absent", "reason": "quack-kernels is not installed", "date": new},
-    ]
-    rows.append_rows(tmp_path / "abacus" / "a.jsonl", stored)
-    assert report.main(["--results", str(tmp_path), "--plots", str(tmp_path / "plots")]) == 0
-    text = capsys.readouterr().out
-    assert "| oorl | 3.25 | 2.90 - 3.40 | 31.0 | 3.0 | 5 | 1.0e-06 | 2.0e-06 | 3.0e-06 |" in text
-    assert "| quack | absent: quack-kernels is not installed |" in text
-    assert "9.99" not in text, "a newer row of the same measurement replaces the older in tables"
-    assert "commit 012345678+changes" in text
-    svg = (tmp_path / "plots" / "abacus-9000-toy.svg").read_text()
-    assert "<svg" in svg
-
-
-def test_report_says_what_is_missing_or_broken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert report.main(["--results", str(tmp_path)]) == 1
-    assert "no rows" in capsys.readouterr().err
-    (tmp_path / "x.jsonl").write_text('{"schema": "oorl.bench_row/1"\n')
-    assert report.main(["--results", str(tmp_path)]) == 1
-    assert "x.jsonl:1 is not JSON" in capsys.readouterr().err
-
-
-def test_stored_rows_are_readable() -> None:
-    for row in rows.read_rows(ROOT / "bench" / "results"):
-        assert row["status"] in ("ok", "absent", "oom", "wrong", "failed", "crashed")
-        assert (row["status"] == "ok") == ("gemm_units" in row), json.dumps(row)
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device: scripts/gpu_check would start its work")
-@pytest.mark.parametrize("what", ("test", "bench"))
-def test_gpu_check_without_a_gpu_is_one_sentence(what: str) -> None:
-    done = subprocess.run([sys.executable, ROOT / "scripts" / "gpu_check", what], capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stdout == "" and done.stderr.count("\n") == 1 and "no CUDA device" in done.stderr
-
-
-def test_gpu_check_notes_passed_tests_and_leaves_them_out(tmp_path: Path) -> None:
-    """The plugin alone, on two tests of which one fails until a file appears."""
-    (tmp_path / "test_two.py").write_text(
-        "import pathlib\ndef test_a():\n    pass\ndef test_b():\n    assert pathlib.Path('mended').exists()\n"
-    )
-    (tmp_path / "twice.py").write_text(
-        "import importlib.machinery, importlib.util, json, pathlib, sys, time, pytest\n"
-        "loader = importlib.machinery.SourceFileLoader('gpu_check', sys.argv[1])\n"
-        "module = importlib.util.module_from_spec(importlib.util.spec_from_loader('gpu_check', loader))\n"
-        "loader.exec_module(module)\n"
-        "notes = pathlib.Path('notes.jsonl')\n"
-        "lines = [json.loads(line) for line in notes.read_text().splitlines()] if notes.exists() else []\n"
-        "passed = {line['test'] for line in lines if line['outcome'] == 'passed'}\n"
-        "run = module.ResumableRun(notes, passed, {}, time.monotonic() + float(sys.argv[2]))\n"
-        "pytest.main(['-q', '-p', 'no:cacheprovider', 'test_two.py'], plugins=[run])\n"
-        "print('COUNTS', json.dumps([run.counts, run.selected - run.reached]))\n"
-    )
-
-    def run(budget_s: int) -> list:
-        command = [sys.executable, "twice.py", str(ROOT / "scripts" / "gpu_check"), str(budget_s)]
-        environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-        return json.loads(done.stdout.split("COUNTS")[1])
-
-    assert run(-1) == [{"passed": 1, "failed": 0, "skipped": 0}, 1], "out of time after the first"
-    assert run(60) == [{"passed": 0, "failed": 1, "skipped": 0}, 0], "the passed one is not run again"
-    (tmp_path / "mended").touch()
-    assert run(60) == [{"passed": 1, "failed": 0, "skipped": 0}, 0]

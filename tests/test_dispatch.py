@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 from oorl_kernels import dispatch, launch_config
 from oorl_kernels.dispatch import choose_backend, triton_refusal
-from oorl_kernels.launch_config import INTERPRETER, KERNELS, HeadConfig, config_source, head_config
+from oorl_kernels.launch_config import KERNELS, head_config
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 CAPABILITIES = [(8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0)]
@@ -72,24 +70,6 @@ def test_an_explicit_triton_that_can(machine):
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_configurations_fit_the_device(kernel, dtype, capability):
     config = head_config(kernel, capability, dtype)
-    limit = launch_config.SHARED_BYTES.get(capability, launch_config.SMALL_SHARED_BYTES)
-    assert config.shared_bytes(dtype.itemsize) <= limit
+    assert config.shared_bytes(dtype.itemsize) <= launch_config.shared_limit(capability)
     sides = (config.block_n, config.block_v, config.block_h, config.num_warps)
     assert all(side & (side - 1) == 0 for side in sides) and config.block_h >= 16
-
-
-def test_tuned_configurations_win(tmp_path, monkeypatch):
-    monkeypatch.setattr(launch_config, "TUNED", tmp_path)
-    launch_config.read_tuned.cache_clear()
-    assert "heuristic" in config_source((9, 0))
-    row = {"block_n": 64, "block_v": 64, "block_h": 32, "group_n": 4, "split_tiles": 8, "num_warps": 4, "num_stages": 3}
-    (tmp_path / "sm_90.json").write_text(json.dumps({"head": {"token_logprobs_fwd": {"bfloat16": row}}}))
-    launch_config.read_tuned.cache_clear()
-    try:
-        assert head_config("token_logprobs_fwd", (9, 0), torch.bfloat16) == HeadConfig(**row)
-        heuristic = launch_config.heuristic("token_logprobs_fwd", (9, 0), 4)
-        assert head_config("token_logprobs_fwd", (9, 0), torch.float32) == heuristic
-        assert config_source((9, 0)) == "tuned/sm_90.json"
-        assert head_config("token_logprobs_fwd", None, torch.float32) == INTERPRETER
-    finally:
-        launch_config.read_tuned.cache_clear()

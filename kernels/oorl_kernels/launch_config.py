@@ -1,21 +1,27 @@
 """How the LM-head kernels are launched on each NVIDIA generation, known without a GPU.
 
-A configuration depends on the device's generation and the dtype alone, never on the number of tokens: so a row's
-result does not depend on the batch around it. `tuned/sm_XX.json`, measured on a device of that generation, wins over
-the heuristic here, which fits the shared memory of the generation.
+A configuration depends on the device's generation, the dtype and the features alone, never on the number of tokens: so
+a row's result does not depend on the batch around it. `tuned/sm_XX.json`, measured on a device of that generation by
+`scripts/gpu_check tune`, wins over the heuristic here, which fits the shared memory of the generation:
+
+    {"schema": "oorl.tuned/1", "capability": [9, 0], "device": ..., "torch": ..., "triton": ..., "date": ..., ...,
+     "head": {kernel: {dtype: {"plain" or "heavy": {"config": {block_n, ..., num_stages}, measured figures}}}}}
 """
 
 from __future__ import annotations
 
 import functools
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
 
 TUNED = Path(__file__).parent / "tuned"
+SCHEMA = "oorl.tuned/1"
 KERNELS = ("token_logprobs_fwd", "token_logprobs_dlogits")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+FEATURES = ("plain", "heavy")  # heavy: with the entropy, or with the slope of a softcap in the backward
 # Shared memory a block may use, in bytes; sm_86 and sm_89 have less than sm_80, sm_120 less than sm_100.
 SHARED_BYTES = {(8, 0): 166912, (8, 7): 166912, (9, 0): 232448, (10, 0): 232448, (10, 3): 232448}
 SMALL_SHARED_BYTES = 101376
@@ -51,7 +57,12 @@ class HeadConfig:
 INTERPRETER = HeadConfig(block_n=16, block_v=32, block_h=32, group_n=2, split_tiles=2, num_warps=4, num_stages=1)
 
 
-def heuristic(kernel: str, capability: tuple[int, int], itemsize: int) -> HeadConfig:
+def shared_limit(capability: tuple[int, int]) -> int:
+    """Shared memory a block may use on this generation, in bytes."""
+    return SHARED_BYTES.get(capability, SMALL_SHARED_BYTES)
+
+
+def heuristic(kernel: str, capability: tuple[int, int], itemsize: int, heavy: bool = False) -> HeadConfig:
     """Tiles that keep a generation's matrix units busy, with as many stages as its shared memory holds."""
     split_tiles = 16 if kernel == "token_logprobs_fwd" else 1
     if capability[0] >= 9 and capability[0] < 12:
@@ -59,28 +70,72 @@ def heuristic(kernel: str, capability: tuple[int, int], itemsize: int) -> HeadCo
         config = HeadConfig(128, block_v, 128 // itemsize, 8, split_tiles // 2 or 1, num_warps=8, num_stages=4)
     else:
         config = HeadConfig(128, 128, 64 // itemsize, 8, split_tiles, num_warps=8, num_stages=4)
-    limit = SHARED_BYTES.get(capability, SMALL_SHARED_BYTES)
+    limit = shared_limit(capability)
     while config.num_stages > 2 and config.shared_bytes(itemsize) > 0.9 * limit:
         config = replace(config, num_stages=config.num_stages - 1)
-    return config
+    return config.narrowed() if heavy and kernel == "token_logprobs_dlogits" else config
 
 
 @functools.cache
-def read_tuned(capability: tuple[int, int]) -> dict[str, dict[str, HeadConfig]]:
-    """{kernel: {dtype: configuration}} measured on this generation; empty where nobody has measured."""
+def read_tuned(capability: tuple[int, int]) -> dict[tuple[str, str, str], HeadConfig]:
+    """{(kernel, dtype, features): configuration} measured on this generation; empty where nobody has measured.
+
+    Raises ValueError, with the file and the place in it, for a file that is not as the module's docstring says.
+    """
     path = TUNED / f"sm_{capability[0]}{capability[1]}.json"
     if not path.exists():
         return {}
-    rows = json.loads(path.read_text())["head"]
-    return {kernel: {dtype: HeadConfig(**row) for dtype, row in rows[kernel].items()} for kernel in rows}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as err:
+        raise ValueError(f"{path} is not JSON (line {err.lineno}: {err.msg}); restore or remove it") from err
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        found = content.get("schema") if isinstance(content, dict) else type(content).__name__
+        raise ValueError(f"{path} must have schema {SCHEMA!r}, not {found!r}; write it with scripts/gpu_check tune")
+    if content.get("capability") != list(capability):
+        raise ValueError(f"{path} was measured on capability {content.get('capability')}, not {list(capability)}")
+    configs = {}
+    for kernel, of_kernel in _entries(path, content.get("head"), "head", KERNELS):
+        for dtype, of_dtype in _entries(path, of_kernel, f"head.{kernel}", DTYPES):
+            for features, entry in _entries(path, of_dtype, f"head.{kernel}.{dtype}", FEATURES):
+                where = f"{path}: head.{kernel}.{dtype}.{features}.config"
+                config = _parsed(where, entry.get("config") if isinstance(entry, dict) else None)
+                needed, limit = config.shared_bytes(DTYPES[dtype].itemsize), shared_limit(capability)
+                if needed > limit:
+                    raise ValueError(f"{where} takes {needed} bytes of shared memory; the device has {limit}")
+                configs[kernel, dtype, features] = config
+    return configs
 
 
-def head_config(kernel: str, capability: tuple[int, int] | None, dtype: torch.dtype) -> HeadConfig:
-    """The configuration of one of KERNELS; capability None is the interpreter."""
+def _entries(path: Path, table: object, where: str, known) -> list[tuple[str, object]]:
+    """Items of one level of the file, whose keys must be known names."""
+    if not isinstance(table, dict):
+        raise ValueError(f"{path}: {where} must be an object, not {json.dumps(table)[:40]}")
+    for name in table:
+        if name not in known:
+            raise ValueError(f"{path}: {where} has {name!r}; expected {', '.join(known)}")
+    return list(table.items())
+
+
+def _parsed(where: str, row: object) -> HeadConfig:
+    """A configuration from its JSON object: every field a positive integer, tile sides and warps powers of two."""
+    names = [field.name for field in fields(HeadConfig)]
+    if not isinstance(row, dict) or sorted(row) != sorted(names):
+        raise ValueError(f"{where} must have exactly {', '.join(names)}, not {json.dumps(row)[:80]}")
+    for name, value in row.items():
+        power_of_two = name.startswith("block_") or name == "num_warps"
+        if type(value) is not int or value < 1 or (power_of_two and value & (value - 1)):
+            kind = "a power of two" if power_of_two else "a positive integer"
+            raise ValueError(f"{where}.{name} must be {kind}, not {json.dumps(value)}")
+    return HeadConfig(**row)
+
+
+def head_config(kernel: str, capability: tuple[int, int] | None, dtype: torch.dtype, heavy: bool = False) -> HeadConfig:
+    """The configuration of one of KERNELS; capability None is the interpreter, `heavy` as in FEATURES."""
     if capability is None:
         return INTERPRETER
-    tuned = read_tuned(capability).get(kernel, {}).get(str(dtype).removeprefix("torch."))
-    return tuned or heuristic(kernel, capability, dtype.itemsize)
+    key = kernel, str(dtype).removeprefix("torch."), FEATURES[heavy]
+    return read_tuned(capability).get(key) or heuristic(kernel, capability, dtype.itemsize, heavy)
 
 
 def config_source(capability: tuple[int, int]) -> str:

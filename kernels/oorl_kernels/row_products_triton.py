@@ -129,7 +129,7 @@ class DeviceRowGradients(HeadGradients):
         super().__init__(x, weight, bias, need, by_slab=True)
         if self.d_x is not None:
             self.d_x.zero_()
-        self.rows, self.config = rows, config.narrowed()  # int64 places of scattered rows take registers too
+        self.rows, self.config = rows, config
         self.launch = {"PRECISION": precision, "num_warps": config.num_warps, "num_stages": config.num_stages}
 
     def add(self, tile: Tensor, slab: Tensor, operand: Tensor, n0: int, n1: int, gain: None = None) -> None:

@@ -37,9 +37,9 @@ COMBINE_ROWS = 128
 MIN_SLAB_COLUMNS = 2048  # narrower products leave the device idle: split the rows instead
 
 
-def _config(kernel: str, x: Tensor) -> HeadConfig:
+def _config(kernel: str, x: Tensor, heavy: bool) -> HeadConfig:
     capability = None if interpreting() else torch.cuda.get_device_capability(x.device)
-    return head_config(kernel, capability, x.dtype)
+    return head_config(kernel, capability, x.dtype, heavy)
 
 
 def _precision(x: Tensor) -> str:
@@ -125,7 +125,7 @@ def _merged(
     weighted = make(num_rows, dtype=torch.float32, device=x.device) if options.with_entropy else None
     if num_rows == 0:
         return row_max, row_sum, weighted, logprobs
-    config = _config("token_logprobs_fwd", x)
+    config = _config("token_logprobs_fwd", x, options.with_entropy)
     num_splits = triton.cdiv(vocab, config.block_v * config.split_tiles)
     parts = torch.empty(3 if options.with_entropy else 2, num_splits, num_rows, dtype=torch.float32, device=x.device)
     shared = {
@@ -191,16 +191,15 @@ def backward(
 
     All rows of x count, or those of `rows`; zeros for the others.
     """
-    config = _config("token_logprobs_dlogits", x)
+    config = _config("token_logprobs_dlogits", x, d_entropy is not None or options.softcap is not None)
     num_rows, vocab = x.shape[0], weight.shape[0]
     if rows is None:
         gradients = HeadGradients(x, weight, bias, need, by_slab=True)
     else:
-        gradients = DeviceRowGradients(x, weight, bias, need, rows, config, _precision(x))
+        products = _config("token_logprobs_dlogits", x, True)  # int64 places of scattered rows take registers too
+        gradients = DeviceRowGradients(x, weight, bias, need, rows, products, _precision(x))
     if num_rows == 0:
         return gradients.results()
-    if d_entropy is not None or options.softcap is not None:
-        config = config.narrowed()
     slab_rows, columns = _slab_shape(num_rows, weight, config, options.workspace_bytes)
     buffer = torch.empty(slab_rows * columns, dtype=x.dtype, device=x.device)
     target_tile = torch.expm1(results.logprobs)  # p - 1, right even where p rounds to 1
