@@ -10,7 +10,7 @@ import pytest
 import torch
 from oorl_kernels import LinearTokenLogprobs, linear_token_logprobs
 from oorl_kernels.reference import linear_token_logprobs as definition
-from test_training_ranks import run_ranks
+from ranks import run_ranks
 from tolerances import assert_rounding
 from torch import nn
 from torch.utils.checkpoint import checkpoint

@@ -10,7 +10,7 @@ import tiny
 import torch
 from oorl_kernels import LinearTokenLogprobs
 from oorl_kernels.integrations.trl import FusedLogprobsMixin, install_fused_head
-from test_training_ranks import run_ranks
+from ranks import run_ranks
 from tolerances import assert_rounding
 
 trl = pytest.importorskip("trl", reason="trl is not installed")

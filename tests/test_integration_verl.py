@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 
 import pytest
 import torch
-from oorl_kernels import linear_token_logprobs
 from oorl_kernels.integrations.verl import linear_cross_entropy
-from test_training_ranks import run_ranks
+from ranks import run_ranks
 from tolerances import assert_no_worse, assert_rounding
 from verl_worker import gradients
 
@@ -71,10 +69,6 @@ def test_an_unknown_reduction_is_refused() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    "tp_group" not in inspect.signature(linear_token_logprobs).parameters,
-    reason="linear_token_logprobs takes no tp_group yet",
-)
 def test_two_ranks_that_share_the_vocabulary_have_the_whole_results_and_gradients_that_sum_to_the_whole(
     tmp_path: Path,
 ) -> None:
