@@ -37,17 +37,16 @@ def _logits_tile(
     """
     columns = tl.minimum(offs_v, vocab - 1).to(tl.int64)
     offs_h = tl.arange(0, BLOCK_H)
-    deep = offs_h.to(tl.int64)
-    x_ptrs = x_ptr + rows[:, None] * stride_x_n + deep[None, :] * stride_x_h  # [BLOCK_N, BLOCK_H]
-    w_ptrs = w_ptr + columns[None, :] * stride_w_v + deep[:, None] * stride_w_h  # [BLOCK_H, BLOCK_V]
+    x_ptrs = x_ptr + rows[:, None] * stride_x_n + offs_h[None, :] * stride_x_h  # [BLOCK_N, BLOCK_H]
+    w_ptrs = w_ptr + columns[None, :] * stride_w_v + offs_h[:, None] * stride_w_h  # [BLOCK_H, BLOCK_V]
     z = tl.zeros((BLOCK_N, BLOCK_V), dtype=tl.float32)
     for h in range(0, hidden, BLOCK_H):
         mask_h = offs_h < hidden - h
         x = tl.load(x_ptrs, mask=mask_h[None, :], other=0.0)
         w = tl.load(w_ptrs, mask=mask_h[:, None], other=0.0)
         z = tl.dot(x, w, z, input_precision=PRECISION)
-        x_ptrs += tl.cast(stride_x_h, tl.int64) * BLOCK_H
-        w_ptrs += tl.cast(stride_w_h, tl.int64) * BLOCK_H
+        x_ptrs += BLOCK_H * stride_x_h
+        w_ptrs += BLOCK_H * stride_w_h
     if HAS_BIAS:
         z += tl.load(bias_ptr + columns).to(tl.float32)[None, :]
     z *= logit_scale
