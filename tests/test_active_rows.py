@@ -77,7 +77,7 @@ def results_and_gradients(case: HeadCase, backend: str, entropy: str) -> dict[st
     ],
 )
 def test_a_capture_changes_nothing(request, backend, dtype, options, entropy, ignored):
-    case = poisoned(make_head(67, 211, 35, dtype, ignored=ignored, **options))
+    case = poisoned(make_head(35, 97, 33, dtype, ignored=ignored, **options))
     if backend == "torch":  # what an ignored row's logits would be must not matter either
         case = replace(case, bias=(case.bias.detach() + 200.0).requires_grad_())
     want = results_and_gradients(case, backend, entropy)
@@ -87,7 +87,7 @@ def test_a_capture_changes_nothing(request, backend, dtype, options, entropy, ig
         if backend == "triton" and name in want:
             assert torch.equal(got[name], want[name]), name
     for name, exact in want.items():
-        assert_rounding(name, got[name], exact, 211)
+        assert_rounding(name, got[name], exact, 97)
 
 
 @pytest.mark.parametrize("backend", ["triton", "torch"])

@@ -15,7 +15,7 @@ from torch import Tensor
 class DeviceRows(NamedTuple):
     """Rows in an order that puts those that count first; how many they are, only the device knows."""
 
-    index: Tensor  # [N] int64, each row once
+    index: Tensor  # [N] int32, each row once
     count: Tensor  # [1] int32
 
 
@@ -36,6 +36,7 @@ def device_rows(keep: Tensor) -> DeviceRows:
     before = keep.cumsum(0)  # rows kept, up to and with each
     count = keep.sum()
     destination = torch.where(keep, before - 1, count + places - before)
+    places = places.to(torch.int32)
     return DeviceRows(torch.empty_like(places).scatter_(0, destination, places), count.to(torch.int32).view(1))
 
 

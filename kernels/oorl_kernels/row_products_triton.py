@@ -53,7 +53,7 @@ def _d_hidden_kernel(
         total = tl.dot(d, w, total, input_precision=PRECISION)
         d_ptrs += BLOCK_V
         w_ptrs += tl.cast(stride_w_v, tl.int64) * BLOCK_V
-    rows = tl.load(rows_ptr + n0 + offs_n, mask=mask_n, other=0)
+    rows = tl.load(rows_ptr + n0 + offs_n, mask=mask_n, other=0).to(tl.int64)
     out = d_hidden_ptr + rows[:, None] * hidden + offs_h[None, :]
     mask = mask_n[:, None] & mask_h[None, :]
     tl.store(out, tl.load(out, mask=mask, other=0.0) + total, mask=mask)
@@ -82,7 +82,7 @@ def _d_weight_kernel(
         mask_n = offs_n < active - n
         d_ptrs = d_logits_ptr + (n + offs_n).to(tl.int64)[None, :] * width + offs_v[:, None]
         d = tl.load(d_ptrs, mask=mask_v[:, None] & mask_n[None, :], other=0.0)
-        rows = tl.load(rows_ptr + n0 + n + offs_n, mask=mask_n, other=0)
+        rows = tl.load(rows_ptr + n0 + n + offs_n, mask=mask_n, other=0).to(tl.int64)
         x = tl.load(columns_of_x + rows[:, None] * stride_x_n, mask=mask_n[:, None] & mask_h[None, :], other=0.0)
         total = tl.dot(d, x, total, input_precision=PRECISION)
     mask = mask_v[:, None] & mask_h[None, :]

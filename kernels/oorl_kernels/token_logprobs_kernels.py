@@ -15,11 +15,11 @@ from .jit_math import grouped_tile, log1p, merge_softmax, tanh_and_slope
 
 @triton.jit
 def _rows_at(rows_ptr, offs_n, num_rows, HAS_ROWS: tl.constexpr):
-    """Where rows offs_n of `num_rows` lie, as int64; offsets beyond the end repeat the last one."""
+    """Where rows offs_n of `num_rows` lie, as int32; offsets beyond the end repeat the last one."""
     rows = tl.minimum(offs_n, num_rows - 1)
     if HAS_ROWS:
         rows = tl.load(rows_ptr + rows)
-    return rows.to(tl.int64)
+    return rows
 
 
 @triton.jit
@@ -37,17 +37,16 @@ def _logits_tile(
     """
     columns = tl.minimum(offs_v, vocab - 1).to(tl.int64)
     offs_h = tl.arange(0, BLOCK_H)
-    deep = offs_h.to(tl.int64)
-    x_ptrs = x_ptr + rows[:, None] * stride_x_n + deep[None, :] * stride_x_h  # [BLOCK_N, BLOCK_H]
-    w_ptrs = w_ptr + columns[None, :] * stride_w_v + deep[:, None] * stride_w_h  # [BLOCK_H, BLOCK_V]
+    x_ptrs = x_ptr + rows.to(tl.int64)[:, None] * stride_x_n + offs_h[None, :] * stride_x_h  # [BLOCK_N, BLOCK_H]
+    w_ptrs = w_ptr + columns[None, :] * stride_w_v + offs_h[:, None] * stride_w_h  # [BLOCK_H, BLOCK_V]
     z = tl.zeros((BLOCK_N, BLOCK_V), dtype=tl.float32)
     for h in range(0, hidden, BLOCK_H):
         mask_h = offs_h < hidden - h
         x = tl.load(x_ptrs, mask=mask_h[None, :], other=0.0)
         w = tl.load(w_ptrs, mask=mask_h[:, None], other=0.0)
         z = tl.dot(x, w, z, input_precision=PRECISION)
-        x_ptrs += tl.cast(stride_x_h, tl.int64) * BLOCK_H
-        w_ptrs += tl.cast(stride_w_h, tl.int64) * BLOCK_H
+        x_ptrs += BLOCK_H * stride_x_h
+        w_ptrs += BLOCK_H * stride_w_h
     if HAS_BIAS:
         z += tl.load(bias_ptr + columns).to(tl.float32)[None, :]
     z *= logit_scale

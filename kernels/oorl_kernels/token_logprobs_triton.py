@@ -34,12 +34,18 @@ from .token_logprobs_kernels import (
 )
 
 COMBINE_ROWS = 128
+MAX_HIDDEN_STRIDE = 1 << 24  # a block of up to 128 hidden units stays below 2^31 elements
 MIN_SLAB_COLUMNS = 2048  # narrower products leave the device idle: split the rows instead
 
 
 def _config(kernel: str, x: Tensor, heavy: bool) -> HeadConfig:
     capability = None if interpreting() else torch.cuda.get_device_capability(x.device)
     return head_config(kernel, capability, x.dtype, heavy)
+
+
+def _near(operand: Tensor) -> Tensor:
+    """The matrix, copied if the step between its hidden units is too long for the kernels' 32-bit offsets along H."""
+    return operand if operand.stride(1) < MAX_HIDDEN_STRIDE else operand.contiguous()
 
 
 def _precision(x: Tensor) -> str:
@@ -119,6 +125,7 @@ def _merged(
     finish: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
     """What `_token_logprobs_combine_kernel` writes, each [N]."""
+    x, weight = _near(x), _near(weight)
     num_rows, vocab = x.shape[0], weight.shape[0]
     make = torch.empty if rows is None else torch.zeros
     row_max, row_sum, logprobs = (make(num_rows, dtype=torch.float32, device=x.device) for _ in range(3))
@@ -191,6 +198,7 @@ def backward(
 
     All rows of x count, or those of `rows`; zeros for the others.
     """
+    x, weight = _near(x), _near(weight)
     config = _config("token_logprobs_dlogits", x, d_entropy is not None or options.softcap is not None)
     num_rows, vocab = x.shape[0], weight.shape[0]
     if rows is None:
