@@ -60,6 +60,7 @@ def run_case(benchmark, prepared: Bench, device: torch.device):
         benchmark.pedantic(call, setup=fresh, rounds=ROUNDS)
         shape = prepared.problem.shape
         benchmark.extra_info |= candidate.row() | {"shape": shape.name, "dims": shape.dims, "dtype": shape.dtype}
-        benchmark.extra_info["gemm_units"] = benchmark.stats.stats.median * 1e3 / statistics.median(units)
+        if benchmark.enabled:  # else it was called once, and not timed
+            benchmark.extra_info["gemm_units"] = benchmark.stats.stats.median * 1e3 / statistics.median(units)
 
     return run

@@ -14,18 +14,8 @@ from bench.shapes import Shape
 SCHEMA = "oorl.bench_row/1"
 # A row with the same values here is the same measurement: a resumed run does not repeat it.
 CASE = ("shape", "distribution", "entropy", "active", "frozen_head")
-IDENTITY = (
-    "device",
-    "threads",
-    "torch",
-    "source",
-    *CASE,
-    "data",
-    "task",
-    "provider",
-    "provider_version",
-    "workspace_mb",
-)
+MACHINE = ("device", "threads", "torch", "workspace_mb")
+IDENTITY = (*MACHINE, "source", "data", *CASE, "task", "provider", "provider_version")
 # What held for every row before these fields were there.
 PLAIN = {"distribution": "mixed", "entropy": None, "active": 1.0, "frozen_head": False}
 # Outcomes that a resumed run takes as final; "failed" is tried again.

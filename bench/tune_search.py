@@ -71,13 +71,17 @@ class OutOfTime(Exception):
 def candidates(search: Search, capability: tuple[int, int]) -> list[HeadConfig]:
     """The heuristic's configuration first, then tiles, depths, warps and stages that can fit the device."""
     start = heuristic(search.kernel, capability, search.itemsize, search.heavy)
-    sides = ((128, 256), (256, 128), (128, 128), (64, 256), (128, 64), (64, 128))
+    sides, stages = ((128, 256), (256, 128), (128, 128), (64, 256)), (2, 3, 4)
+    if search.dtype == "float16":  # its instructions are bfloat16's, so fewer are tried
+        stages = (2, 3)
     if search.dtype == "float32":  # long to compile, and bound by arithmetic outside the matrix units
-        sides = ((128, 128), (128, 64), (64, 128), (64, 64))
+        sides, stages = ((128, 128), (64, 128), (64, 64)), (2, 3)
     depths = [depth // search.itemsize for depth in (64, 128)]
     found = [start]
-    for (block_n, block_v), block_h, warps, stages in itertools.product(sides, depths, (4, 8), (2, 3, 4)):
-        config = replace(start, block_n=block_n, block_v=block_v, block_h=block_h, num_warps=warps, num_stages=stages)
+    for (block_n, block_v), block_h, num_warps, num_stages in itertools.product(sides, depths, (4, 8), stages):
+        config = replace(
+            start, block_n=block_n, block_v=block_v, block_h=block_h, num_warps=num_warps, num_stages=num_stages
+        )
         if fits(config, search, capability) and config != start:
             found.append(config)
     return found
