@@ -10,7 +10,6 @@ that quantity. Here are this package and plain torch; other projects are in benc
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -113,35 +112,15 @@ class OorlPolicy(Oorl):
         ).loss
 
 
-class _OorlBackward(Oorl):
-    """Another way back, which linear_token_logprobs has since it takes ``backward=``."""
-
-    def absence(self, device: torch.device) -> str | None:
-        from oorl_kernels import linear_token_logprobs
-
-        if "backward" in inspect.signature(linear_token_logprobs).parameters:
-            return None
-        return "this oorl_kernels has no backward= in linear_token_logprobs"
-
-    def tasks(self) -> tuple[str, ...]:
-        """Those in which a backward is timed: the forward is that of the plain way."""
-        return tuple(name for name in super().tasks() if TASKS[name].phase != "forward")
-
-
-class OorlStash(_OorlBackward):
-    """Log-probs with room in the workspace for the exponentials, so that the backward need not make them again."""
-
-    def workspace_mb(self, call: Call) -> int:
-        shape = call.problem.shape
-        item = call.problem.lm_head_weight.element_size()
-        return call.workspace_mb + -(-shape.tokens * shape.vocab * item // 2**20)
-
-
-class OorlSparse(_OorlBackward):
+class OorlSparse(Oorl):
     """Log-probs with the stochastically sparse backward: unbiased, with noise that the row's gradient errors show."""
 
     options = {"backward": "sparse"}
     gradient_gate = 0.1
+
+    def tasks(self) -> tuple[str, ...]:
+        """Those in which a backward is timed: the forward is that of the plain way."""
+        return tuple(name for name in super().tasks() if TASKS[name].phase != "forward")
 
     def policy_loss(self, call: Call) -> Tensor:
         return surrogate(call, self.logprobs(call))
@@ -218,7 +197,7 @@ def all_providers(device_type: str) -> list[Provider]:
     ours: list[Provider] = [OorlPolicy()]
     if device_type == "cuda":  # on a CPU it is the only way
         ours.append(OorlPolicy("oorl-torch", backend="torch"))
-    ours += [OorlStash("oorl-stash"), OorlSparse("oorl-sparse")]
+    ours.append(OorlSparse("oorl-sparse"))
     plain = [TorchEager(), TorchCompile(), TorchChunked(), TorchLinearCrossEntropy()]
     return [*ours, *plain, *(peer() for peer in PEERS)]
 

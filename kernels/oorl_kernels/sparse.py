@@ -173,9 +173,11 @@ def _setup_context(ctx, inputs, output) -> None:
     ctx.temperature, ctx.logit_scale, ctx.softcap, ctx.ignore_index, _, ctx.entropy_grad, _ = inputs[6:13]
     ctx.workspace_bytes, ctx.tau = inputs[13:]
     ctx.mark_non_differentiable(*output[2:])
+    ctx.set_materialize_grads(False)
 
 
 def _autograd_backward(ctx, d_logprobs, d_entropy, *_constants):
+    d_logprobs = torch.zeros_like(ctx.saved_tensors[5]) if d_logprobs is None else d_logprobs
     need = (*ctx.needs_input_grad[:2], ctx.saved_tensors[3] is not None and ctx.needs_input_grad[3])
     d_hidden, d_weight, d_bias = _sparse_backward_op(
         d_logprobs,

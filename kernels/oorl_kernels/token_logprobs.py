@@ -183,10 +183,12 @@ def _setup_context(ctx, inputs, output) -> None:
     ctx.save_for_backward(hidden_states, lm_head_weight, target_ids, bias, inv_temperature, *output)
     ctx.temperature, ctx.logit_scale, ctx.softcap, ctx.ignore_index, _, ctx.entropy_grad, _ = scalars[:7]
     ctx.launch = scalars[7:]  # backend, host_reads, workspace_bytes, tp_group, vocab_start
+    ctx.set_materialize_grads(False)  # an entropy that nobody differentiates costs nothing
 
 
 def _autograd_backward(ctx, d_logprobs, d_entropy, *_constants):
     hidden_states, lm_head_weight, target_ids, bias, inv_temperature, *results = ctx.saved_tensors
+    d_logprobs = torch.zeros_like(results[0]) if d_logprobs is None else d_logprobs
     need = (ctx.needs_input_grad[0], ctx.needs_input_grad[1], bias is not None and ctx.needs_input_grad[3])
     d_hidden, d_weight, d_bias = _token_logprobs_backward_op(
         d_logprobs,
