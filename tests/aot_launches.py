@@ -14,7 +14,15 @@ from pathlib import Path
 from unittest import mock
 
 import torch
-from oorl_kernels import dispatch, launch_config, linear_token_logprobs, token_logprobs, token_logprobs_triton
+from oorl_kernels import (
+    dispatch,
+    launch_config,
+    linear_token_logprobs,
+    sparse,
+    sparse_triton,
+    token_logprobs,
+    token_logprobs_triton,
+)
 from oorl_kernels.advantages import group_advantages, reinforce_pp_advantages
 from oorl_kernels.gepo_loss import gepo_loss
 from oorl_kernels.launch_config import HeadConfig
@@ -156,6 +164,8 @@ def record_all(capability: tuple[int, int]) -> list[Launch]:
         _recording(launches),
         mock.patch.object(dispatch, "triton_refusal", lambda *_: None),  # or the CPU tensors would be refused
         mock.patch.object(token_logprobs, "check_finite", lambda *_: None),  # of results that nobody computed
+        mock.patch.object(sparse, "check_finite", lambda *_: None),
+        mock.patch.object(sparse_triton, "_sizes", lambda _: (1000, 1)),  # entries, dense rows
         mock.patch.object(torch.cuda, "get_device_capability", lambda *_: capability),
     ):
         # What production would take, and the heuristic that a measured configuration hides.
@@ -182,7 +192,14 @@ def head_launches() -> None:
         head_forward_backward(torch.float32, rich=False)
 
 
-def head_forward_backward(dtype: torch.dtype, rich: bool) -> None:
+def sparse_launches() -> None:
+    head_forward_backward(torch.float32, rich=True, backward="sparse")
+    head_forward_backward(torch.bfloat16, rich=False, backward="sparse")
+    head_forward_backward(torch.bfloat16, rich=True, backward="sparse")
+    head_forward_backward(torch.float16, rich=False, backward="sparse")
+
+
+def head_forward_backward(dtype: torch.dtype, rich: bool, **how: str) -> None:
     hidden = torch.zeros(250, 256, dtype=dtype, requires_grad=True)
     weight = torch.zeros(4096, 256, dtype=dtype, requires_grad=True)
     features = {}
@@ -194,7 +211,9 @@ def head_forward_backward(dtype: torch.dtype, rich: bool) -> None:
             "logit_scale": 0.5,
             "entropy": "grad",
         }
-    result = linear_token_logprobs(hidden, weight, torch.zeros(250, dtype=torch.long), backend="triton", **features)
+    result = linear_token_logprobs(
+        hidden, weight, torch.zeros(250, dtype=torch.long), backend="triton", **features, **how
+    )
     outputs = [result.logprobs, result.entropy] if rich else [result.logprobs]
     torch.autograd.backward(outputs, [torch.ones(250) for _ in outputs])
 
@@ -246,6 +265,7 @@ def advantage_launches() -> None:
 
 SCENARIOS: tuple[Callable[[], None], ...] = (
     head_launches,
+    sparse_launches,
     policy_loss_launches,
     gepo_loss_launches,
     advantage_launches,

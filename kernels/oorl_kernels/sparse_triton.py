@@ -1,0 +1,379 @@
+"""The sparse backward in Triton: the twin of sparse_torch, entry for entry with the same seed.
+
+Up to a draw that falls within rounding of a point, both keep the same entries. Forward: 2NVH, as the exact one, and a
+second look at the few blocks that may hold entries. Backward: sums over entries; only dense rows see the vocabulary
+again (token_logprobs_triton.backward).
+
+The forward is queued without waiting for the device. The backward reads two numbers back, how many entries there are
+and how many rows are dense, so that it sorts what exists and not what might. The same inputs give the same bits.
+
+Memory: the forward takes rows in chunks whose work fits `workspace_bytes`, per row V / 16 bytes of masses and 20 C of
+pairs and entries; the backward takes about 40 bytes an entry, and partial sums of dW within `workspace_bytes`.
+Dimensions: N tokens that count, H hidden, V vocabulary, B blocks of 64 columns, C entry capacity, E kept entries.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+import triton
+from torch import Tensor
+
+from . import token_logprobs_triton
+from .dispatch import interpreting
+from .head_inputs import HeadOptions, RowResults, take
+from .head_tiles import spans
+from .launch_config import HeadConfig
+from .sparse_gradient_kernels import (
+    _sparse_d_hidden_kernel,
+    _sparse_token_edges_kernel,
+    _sparse_token_sums_kernel,
+    _sparse_values_kernel,
+)
+from .sparse_kernels import (
+    _sparse_finish_kernel,
+    _sparse_fwd_kernel,
+    _sparse_group_kernel,
+    _sparse_inspect_kernel,
+    _sparse_plan_kernel,
+)
+from .sparse_sampling import BLOCK
+from .sparse_torch import ENTRY_CAPACITY, KeptEntries
+from .token_logprobs_triton import COMBINE_ROWS, _arguments, _config, _token_logprobs_combine_kernel
+
+PLAN_CHUNK = 1024  # blocks of a row that a program looks at together
+BLOCK_PROGRAMS = (
+    16  # programs that share the rows of one block: some blocks (newlines, spaces) hold entries of all rows
+)
+MIN_RUN_CHUNK, MAX_RUN_CHUNKS = 32, 4096  # entries of a chunk of sorted entries, and how many chunks there are
+
+
+class _Chunk(NamedTuple):
+    """Some rows of a call, and their parts of its results."""
+
+    x: Tensor
+    target_ids: Tensor
+    inv_temperature: Tensor | None
+    counters: Tensor
+    results: RowResults
+    kept: KeptEntries
+
+
+def _block_columns_config(x: Tensor) -> HeadConfig:
+    """The forward's configuration, its tiles made of whole blocks."""
+    config = _config("token_logprobs_fwd", x)
+    return replace(config, block_v=max(config.block_v, BLOCK))
+
+
+def _inspect_config(x: Tensor) -> HeadConfig:
+    """Square tiles: a block's columns, and rows gathered from the batch."""
+    if interpreting():
+        return HeadConfig(16, BLOCK, 16, 1, 1, num_warps=4, num_stages=1)
+    return HeadConfig(64, BLOCK, 128 // x.element_size(), 1, 1, num_warps=8, num_stages=4)
+
+
+def forward(
+    x: Tensor,
+    weight: Tensor,
+    target_ids: Tensor,
+    bias: Tensor | None,
+    inv_temperature: Tensor | None,
+    options: HeadOptions,
+    counters: Tensor,
+    seed: Tensor,
+    tau: float,
+) -> tuple[RowResults, KeptEntries]:
+    """Results and kept entries of rows x [N, H] that all count; ids lie in 0..V-1; `counters` [N] number the rows."""
+    num_rows, vocab = x.shape[0], weight.shape[0]
+    logprobs, row_max, log_sum = (torch.empty(num_rows, dtype=torch.float32, device=x.device) for _ in range(3))
+    results = RowResults(logprobs, torch.empty_like(logprobs) if options.with_entropy else None, row_max, log_sum)
+    kept = KeptEntries(
+        torch.empty(num_rows, ENTRY_CAPACITY, dtype=torch.int32, device=x.device),
+        torch.empty(num_rows, ENTRY_CAPACITY, dtype=torch.float32, device=x.device),
+        torch.empty(num_rows, dtype=torch.int32, device=x.device),
+    )
+    config = _block_columns_config(x)
+    row_bytes = 4 * (triton.cdiv(vocab, BLOCK) + triton.cdiv(vocab, config.block_v)) + 20 * ENTRY_CAPACITY
+    rows = max(config.block_n, options.workspace_bytes // row_bytes // config.block_n * config.block_n)
+    rows = min(rows, (2**31 - 1) // ENTRY_CAPACITY)  # pairs are numbered in 32 bits
+    for n0, n1 in spans(num_rows, rows):
+        part = RowResults(*(None if values is None else values[n0:n1] for values in results))
+        inverse = None if inv_temperature is None else inv_temperature[n0:n1]
+        entries = KeptEntries(*(values[n0:n1] for values in kept))
+        chunk = _Chunk(x[n0:n1], target_ids[n0:n1], inverse, counters[n0:n1], part, entries)
+        with torch.cuda.device_of(x):
+            head = _arguments(chunk.x, weight, bias, inverse, options)
+            masses = _softmax(chunk, head, config)
+            _keep_entries(chunk, head, masses, config.block_v, seed, tau)
+    return results, kept
+
+
+def _softmax(chunk: _Chunk, head: dict[str, object], config: HeadConfig) -> tuple[Tensor, Tensor]:
+    """Fill the chunk's results; returns (block_sum [N, B], tile_max [N, T]), the masses by block up to row factors."""
+    results, vocab = chunk.results, head["vocab"]
+    with_entropy, num_rows = results.entropy is not None, chunk.x.shape[0]
+    num_splits = triton.cdiv(vocab, config.block_v * config.split_tiles)
+    new = results.logprobs.new_empty
+    parts, target_logit = new(3 if with_entropy else 2, num_splits, num_rows), new(num_rows)
+    block_sum, tile_max = (new(num_rows, triton.cdiv(vocab, columns)) for columns in (BLOCK, config.block_v))
+    shared = {
+        "part_max_ptr": parts[0],
+        "part_rest_ptr": parts[1],
+        "part_weighted_ptr": parts[2] if with_entropy else None,
+        "target_logit_ptr": target_logit,
+        "num_rows": num_rows,
+        "num_splits": num_splits,
+        "WITH_ENTROPY": with_entropy,
+    }
+    _sparse_fwd_kernel[(triton.cdiv(num_rows, config.block_n) * num_splits,)](
+        **head,
+        **shared,
+        target_ptr=chunk.target_ids,
+        tile_max_ptr=tile_max,
+        block_sum_ptr=block_sum,
+        BLOCK_N=config.block_n,
+        BLOCK_V=config.block_v,
+        BLOCK_H=config.block_h,
+        GROUP_N=config.group_n,
+        SPLIT_TILES=config.split_tiles,
+        num_warps=config.num_warps,
+        num_stages=config.num_stages,
+    )
+    _token_logprobs_combine_kernel[(triton.cdiv(num_rows, COMBINE_ROWS),)](
+        **shared,
+        logprobs_ptr=results.logprobs,
+        entropy_ptr=results.entropy,
+        row_max_ptr=results.row_max,
+        log_sum_ptr=results.log_sum,
+        BLOCK_N=COMBINE_ROWS,
+    )
+    return block_sum, tile_max
+
+
+def _keep_entries(
+    chunk: _Chunk, head: dict[str, object], masses: tuple[Tensor, Tensor], block_v: int, seed: Tensor, tau: float
+) -> None:
+    """Fill the chunk's kept entries: plan, group by block, inspect, put in order."""
+    (num_rows, num_blocks), num_tiles = masses[0].shape, masses[1].shape[1]
+    results, kept, device = chunk.results, chunk.kept, chunk.x.device
+    pair_block, pair_offset = torch.empty(2, num_rows, ENTRY_CAPACITY, dtype=torch.int32, device=device)
+    pair = torch.empty(num_rows * ENTRY_CAPACITY, dtype=torch.int32, device=device)
+    pair_count = torch.empty(num_rows, dtype=torch.int32, device=device)
+    found_column = torch.empty(num_rows, ENTRY_CAPACITY, dtype=torch.int32, device=device)
+    found_log_p = torch.empty(num_rows, ENTRY_CAPACITY, dtype=torch.float32, device=device)
+    found = torch.zeros(num_rows, dtype=torch.int32, device=device)
+    rows = {
+        "target_ptr": chunk.target_ids,
+        "row_max_ptr": results.row_max,
+        "log_sum_ptr": results.log_sum,
+        "counter_ptr": chunk.counters,
+        "seed_ptr": seed,
+        "pair_offset_ptr": pair_offset,
+        "tau": tau,
+        "CAPACITY": ENTRY_CAPACITY,
+    }
+    _sparse_plan_kernel[(num_rows,)](
+        block_sum_ptr=masses[0],
+        tile_max_ptr=masses[1],
+        pair_block_ptr=pair_block,
+        pair_count_ptr=pair_count,
+        num_blocks=num_blocks,
+        num_tiles=num_tiles,
+        TILE_BLOCKS=block_v // BLOCK,
+        CHUNK=PLAN_CHUNK,
+        **rows,
+    )
+    group_size, group_end = _group(pair_block, pair_count, pair, num_blocks)
+    config = _inspect_config(chunk.x)
+    _sparse_inspect_kernel[(num_blocks, BLOCK_PROGRAMS)](
+        **head,
+        **rows,
+        pair_ptr=pair,
+        group_size_ptr=group_size,
+        group_end_ptr=group_end,
+        found_column_ptr=found_column,
+        found_log_p_ptr=found_log_p,
+        kept_ptr=found,
+        num_rows=num_rows,
+        BLOCK_N=config.block_n,
+        BLOCK_H=config.block_h,
+        num_warps=config.num_warps,
+        num_stages=config.num_stages,
+    )
+    _sparse_finish_kernel[(num_rows,)](
+        target_ptr=chunk.target_ids,
+        logprobs_ptr=results.logprobs,
+        pair_count_ptr=pair_count,
+        kept_ptr=found,
+        found_column_ptr=found_column,
+        found_log_p_ptr=found_log_p,
+        columns_ptr=kept.columns,
+        log_p_ptr=kept.log_p,
+        counts_ptr=kept.counts,
+        CAPACITY=ENTRY_CAPACITY,
+        CHUNK=32,
+    )
+
+
+def _group(pair_block: Tensor, pair_count: Tensor, pair: Tensor, num_blocks: int) -> tuple[Tensor, Tensor]:
+    """Write the numbers of pairs to `pair`, those of a block together; returns each block's (size, end) there."""
+    size = torch.zeros(num_blocks, dtype=torch.int32, device=pair.device)
+    rows = {"pair_block_ptr": pair_block, "pair_count_ptr": pair_count, "CAPACITY": ENTRY_CAPACITY}
+    grid = (pair_block.shape[0],)
+    _sparse_group_kernel[grid](cursor_ptr=size, pair_ptr=None, **rows)
+    cursor = size.cumsum(0, dtype=torch.int32).sub_(size)
+    _sparse_group_kernel[grid](cursor_ptr=cursor, pair_ptr=pair, **rows)
+    return size, cursor  # each cursor has moved from its block's beginning to its end
+
+
+class _Entries(NamedTuple):
+    """Kept entries without gaps [E], row after row, and where a row's begin [N]."""
+
+    token: Tensor  # int32
+    row: Tensor  # int32
+    value: Tensor  # fp32, dL/d(x W^T)
+    start: Tensor  # int64
+
+
+def backward(
+    d_logprobs: Tensor,
+    d_entropy: Tensor | None,
+    x: Tensor,
+    weight: Tensor,
+    target_ids: Tensor,
+    bias: Tensor | None,
+    inv_temperature: Tensor | None,
+    results: RowResults,
+    kept: KeptEntries,
+    options: HeadOptions,
+    tau: float,
+    need: tuple[bool, bool, bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of (x, weight, bias), those asked for in `need`, in the dtypes of their tensors."""
+    num_entries, num_dense = _sizes(kept.counts)
+    dense = (kept.counts == 0).nonzero()[:, 0] if num_dense else kept.counts.new_empty(0, dtype=torch.int64)
+    d_dense, d_weight, d_bias = token_logprobs_triton.backward(  # without dense rows: zeros
+        take(d_logprobs, dense), take(d_entropy, dense), take(x, dense), weight, take(target_ids, dense), bias,
+        take(inv_temperature, dense), results.take(dense), options, need,
+    )  # fmt: skip
+    if x.shape[0] == 0:
+        return d_dense, d_weight, d_bias
+    with torch.cuda.device_of(x):
+        entries = _entries(d_logprobs, d_entropy, inv_temperature, results, kept, options, tau, num_entries)
+        d_x = _d_hidden(weight, entries, kept.counts, x) if need[0] else None
+        if need[1] or need[2]:
+            token, order = entries.token.sort(stable=True)
+            row, value = entries.row[order], entries.value[order]
+        if need[1]:
+            add_token_sums(d_weight, x, token, row, value, _run_chunk(num_entries, x.shape[1], options))
+        if need[2]:  # the weight gradient of hidden states that are 1
+            ones = x.new_ones(1, 1).expand(x.shape[0], 1)
+            add_token_sums(d_bias[:, None], ones, token, row, value, _run_chunk(num_entries, 1, options))
+    if num_dense and need[0]:
+        d_x.index_copy_(0, dense, d_dense)
+    return d_x, d_weight, d_bias
+
+
+def _sizes(counts: Tensor) -> tuple[int, int]:
+    """Kept entries and dense rows: what the backward waits for."""
+    return tuple(torch.stack((counts.sum(), (counts == 0).sum())).tolist())
+
+
+def _entries(
+    d_logprobs: Tensor,
+    d_entropy: Tensor | None,
+    inv_temperature: Tensor | None,
+    results: RowResults,
+    kept: KeptEntries,
+    options: HeadOptions,
+    tau: float,
+    num_entries: int,
+) -> _Entries:
+    token, row = torch.empty(2, num_entries, dtype=torch.int32, device=kept.counts.device)
+    start = kept.counts.cumsum(0) - kept.counts
+    entries = _Entries(token, row, torch.empty(num_entries, device=token.device), start)
+    _sparse_values_kernel[(kept.counts.shape[0],)](
+        columns_ptr=kept.columns,
+        log_p_ptr=kept.log_p,
+        counts_ptr=kept.counts,
+        start_ptr=start,
+        d_logprobs_ptr=d_logprobs.contiguous(),
+        d_entropy_ptr=None if d_entropy is None else d_entropy.contiguous(),
+        target_tile_ptr=torch.expm1(results.logprobs),  # p - 1, right even where p rounds to 1
+        entropy_ptr=None if d_entropy is None else results.entropy,
+        row_max_ptr=results.row_max,
+        log_sum_ptr=results.log_sum,
+        inv_temperature_ptr=inv_temperature,
+        token_ptr=token,
+        row_ptr=row,
+        value_ptr=entries.value,
+        tau=tau,
+        logit_scale=options.logit_scale,
+        softcap=options.softcap or 1.0,
+        inv_temperature=1.0 / options.temperature,
+        HAS_SOFTCAP=options.softcap is not None,
+        ROW_TEMPERATURE=inv_temperature is not None,
+        ENTROPY_GRAD=d_entropy is not None,
+        CAPACITY=ENTRY_CAPACITY,
+    )
+    return entries
+
+
+def _d_hidden(weight: Tensor, entries: _Entries, counts: Tensor, x: Tensor) -> Tensor:
+    """dX [N, H] of rows done sparsely, zeros for the others."""
+    num_rows, hidden = x.shape
+    d_hidden = torch.empty(num_rows, hidden, dtype=x.dtype, device=x.device)
+    block_h = min(256, triton.next_power_of_2(hidden))
+    _sparse_d_hidden_kernel[(num_rows, triton.cdiv(hidden, block_h))](
+        w_ptr=weight,
+        token_ptr=entries.token,
+        value_ptr=entries.value,
+        counts_ptr=counts,
+        start_ptr=entries.start,
+        d_hidden_ptr=d_hidden,
+        hidden=hidden,
+        stride_w_v=weight.stride(0),
+        stride_w_h=weight.stride(1),
+        ENTRIES=16,
+        BLOCK_H=block_h,
+        num_warps=4,
+    )
+    return d_hidden
+
+
+def _run_chunk(num_entries: int, hidden: int, options: HeadOptions) -> int:
+    """Entries of a chunk: enough chunks to fill a device, and edges that fit the workspace."""
+    most = max(1, min(MAX_RUN_CHUNKS, options.workspace_bytes // (8 * hidden)))
+    return max(MIN_RUN_CHUNK, triton.cdiv(num_entries, most))
+
+
+def add_token_sums(sums: Tensor, table: Tensor, token: Tensor, row: Tensor, value: Tensor, chunk: int) -> None:
+    """sums[v] += sum of value * table[row] over entries of token v: sums [V, H], table [N, H], sorted entries [E]."""
+    num_entries, hidden = token.shape[0], table.shape[1]
+    if num_entries == 0:
+        return
+    num_chunks = triton.cdiv(num_entries, chunk)
+    edges = torch.empty(num_chunks, 2, hidden, dtype=torch.float32, device=token.device)
+    block_h = min(512, max(16, triton.next_power_of_2(hidden)))
+    shared = {
+        "token_ptr": token,
+        "sums_ptr": sums,
+        "edges_ptr": edges,
+        "num_entries": num_entries,
+        "chunk": chunk,
+        "hidden": hidden,
+        "BLOCK_H": block_h,
+        "num_warps": 2,
+    }
+    grid = (num_chunks, triton.cdiv(hidden, block_h))
+    _sparse_token_sums_kernel[grid](
+        table_ptr=table,
+        row_ptr=row,
+        value_ptr=value,
+        stride_table_n=table.stride(0),
+        stride_table_h=table.stride(1),
+        **shared,
+    )
+    _sparse_token_edges_kernel[grid](**shared)
