@@ -76,7 +76,7 @@ def _sparse_d_hidden_kernel(
     tl.store(d_hidden_ptr + row * hidden + offs_h, d_hidden, mask=mask_h)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_entries", "chunk"])  # they differ in every call
 def _sparse_token_sums_kernel(
     table_ptr,  # [N, H]
     token_ptr, row_ptr, value_ptr,  # [E] sorted by token
@@ -110,7 +110,7 @@ def _sparse_token_sums_kernel(
         token = following
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_entries", "chunk"])
 def _sparse_token_edges_kernel(
     token_ptr,  # [E] sorted
     edges_ptr,  # [K, 2, H]

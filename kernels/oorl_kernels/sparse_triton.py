@@ -26,12 +26,7 @@ from .dispatch import interpreting
 from .head_inputs import HeadOptions, RowResults, take
 from .head_tiles import spans
 from .launch_config import HeadConfig
-from .sparse_gradient_kernels import (
-    _sparse_d_hidden_kernel,
-    _sparse_token_edges_kernel,
-    _sparse_token_sums_kernel,
-    _sparse_values_kernel,
-)
+from .sparse_gradients import add_token_sums, chunk_length, gather_entries, hidden_sums
 from .sparse_kernels import (
     _sparse_finish_kernel,
     _sparse_fwd_kernel,
@@ -47,7 +42,7 @@ PLAN_CHUNK = 1024  # blocks of a row that a program looks at together
 BLOCK_PROGRAMS = (
     16  # programs that share the rows of one block: some blocks (newlines, spaces) hold entries of all rows
 )
-MIN_RUN_CHUNK, MAX_RUN_CHUNKS = 32, 4096  # entries of a chunk of sorted entries, and how many chunks there are
+RANK_CHUNK = 32  # entries of a row that one of them is compared with at a time
 
 
 class _Chunk(NamedTuple):
@@ -95,10 +90,7 @@ def forward(
         torch.empty(num_rows, dtype=torch.int32, device=x.device),
     )
     config = _block_columns_config(x)
-    row_bytes = 4 * (triton.cdiv(vocab, BLOCK) + triton.cdiv(vocab, config.block_v)) + 20 * ENTRY_CAPACITY
-    rows = max(config.block_n, options.workspace_bytes // row_bytes // config.block_n * config.block_n)
-    rows = min(rows, (2**31 - 1) // ENTRY_CAPACITY)  # pairs are numbered in 32 bits
-    for n0, n1 in spans(num_rows, rows):
+    for n0, n1 in spans(num_rows, _chunk_rows(vocab, config, options.workspace_bytes)):
         part = RowResults(*(None if values is None else values[n0:n1] for values in results))
         inverse = None if inv_temperature is None else inv_temperature[n0:n1]
         entries = KeptEntries(*(values[n0:n1] for values in kept))
@@ -108,6 +100,14 @@ def forward(
             masses = _softmax(chunk, head, config)
             _keep_entries(chunk, head, masses, config.block_v, seed, tau)
     return results, kept
+
+
+def _chunk_rows(vocab: int, config: HeadConfig, workspace_bytes: int) -> int:
+    """Rows whose masses, partial softmax sums, pairs and entries fit the workspace, in whole tiles."""
+    columns = BLOCK, config.block_v, *[config.block_v * config.split_tiles] * 3
+    row_bytes = 4 * (sum(triton.cdiv(vocab, width) for width in columns) + 5 * ENTRY_CAPACITY)
+    rows = min(workspace_bytes // row_bytes, (2**31 - 1) // ENTRY_CAPACITY)  # pairs are numbered in 32 bits
+    return max(1, rows // config.block_n) * config.block_n
 
 
 def _softmax(chunk: _Chunk, head: dict[str, object], config: HeadConfig) -> tuple[Tensor, Tensor]:
@@ -213,7 +213,7 @@ def _keep_entries(
         log_p_ptr=kept.log_p,
         counts_ptr=kept.counts,
         CAPACITY=ENTRY_CAPACITY,
-        CHUNK=32,
+        CHUNK=RANK_CHUNK,
     )
 
 
@@ -226,15 +226,6 @@ def _group(pair_block: Tensor, pair_count: Tensor, pair: Tensor, num_blocks: int
     cursor = size.cumsum(0, dtype=torch.int32).sub_(size)
     _sparse_group_kernel[grid](cursor_ptr=cursor, pair_ptr=pair, **rows)
     return size, cursor  # each cursor has moved from its block's beginning to its end
-
-
-class _Entries(NamedTuple):
-    """Kept entries without gaps [E], row after row, and where a row's begin [N]."""
-
-    token: Tensor  # int32
-    row: Tensor  # int32
-    value: Tensor  # fp32, dL/d(x W^T)
-    start: Tensor  # int64
 
 
 def backward(
@@ -261,16 +252,16 @@ def backward(
     if x.shape[0] == 0:
         return d_dense, d_weight, d_bias
     with torch.cuda.device_of(x):
-        entries = _entries(d_logprobs, d_entropy, inv_temperature, results, kept, options, tau, num_entries)
-        d_x = _d_hidden(weight, entries, kept.counts, x) if need[0] else None
+        entries = gather_entries(d_logprobs, d_entropy, inv_temperature, results, kept, options, tau, num_entries)
+        d_x = hidden_sums(weight, entries, kept.counts, x) if need[0] else None
         if need[1] or need[2]:
             token, order = entries.token.sort(stable=True)
             row, value = entries.row[order], entries.value[order]
         if need[1]:
-            add_token_sums(d_weight, x, token, row, value, _run_chunk(num_entries, x.shape[1], options))
+            add_token_sums(d_weight, x, token, row, value, chunk_length(num_entries, x.shape[1], options))
         if need[2]:  # the weight gradient of hidden states that are 1
             ones = x.new_ones(1, 1).expand(x.shape[0], 1)
-            add_token_sums(d_bias[:, None], ones, token, row, value, _run_chunk(num_entries, 1, options))
+            add_token_sums(d_bias[:, None], ones, token, row, value, chunk_length(num_entries, 1, options))
     if num_dense and need[0]:
         d_x.index_copy_(0, dense, d_dense)
     return d_x, d_weight, d_bias
@@ -279,101 +270,3 @@ def backward(
 def _sizes(counts: Tensor) -> tuple[int, int]:
     """Kept entries and dense rows: what the backward waits for."""
     return tuple(torch.stack((counts.sum(), (counts == 0).sum())).tolist())
-
-
-def _entries(
-    d_logprobs: Tensor,
-    d_entropy: Tensor | None,
-    inv_temperature: Tensor | None,
-    results: RowResults,
-    kept: KeptEntries,
-    options: HeadOptions,
-    tau: float,
-    num_entries: int,
-) -> _Entries:
-    token, row = torch.empty(2, num_entries, dtype=torch.int32, device=kept.counts.device)
-    start = kept.counts.cumsum(0) - kept.counts
-    entries = _Entries(token, row, torch.empty(num_entries, device=token.device), start)
-    _sparse_values_kernel[(kept.counts.shape[0],)](
-        columns_ptr=kept.columns,
-        log_p_ptr=kept.log_p,
-        counts_ptr=kept.counts,
-        start_ptr=start,
-        d_logprobs_ptr=d_logprobs.contiguous(),
-        d_entropy_ptr=None if d_entropy is None else d_entropy.contiguous(),
-        target_tile_ptr=torch.expm1(results.logprobs),  # p - 1, right even where p rounds to 1
-        entropy_ptr=None if d_entropy is None else results.entropy,
-        row_max_ptr=results.row_max,
-        log_sum_ptr=results.log_sum,
-        inv_temperature_ptr=inv_temperature,
-        token_ptr=token,
-        row_ptr=row,
-        value_ptr=entries.value,
-        tau=tau,
-        logit_scale=options.logit_scale,
-        softcap=options.softcap or 1.0,
-        inv_temperature=1.0 / options.temperature,
-        HAS_SOFTCAP=options.softcap is not None,
-        ROW_TEMPERATURE=inv_temperature is not None,
-        ENTROPY_GRAD=d_entropy is not None,
-        CAPACITY=ENTRY_CAPACITY,
-    )
-    return entries
-
-
-def _d_hidden(weight: Tensor, entries: _Entries, counts: Tensor, x: Tensor) -> Tensor:
-    """dX [N, H] of rows done sparsely, zeros for the others."""
-    num_rows, hidden = x.shape
-    d_hidden = torch.empty(num_rows, hidden, dtype=x.dtype, device=x.device)
-    block_h = min(256, triton.next_power_of_2(hidden))
-    _sparse_d_hidden_kernel[(num_rows, triton.cdiv(hidden, block_h))](
-        w_ptr=weight,
-        token_ptr=entries.token,
-        value_ptr=entries.value,
-        counts_ptr=counts,
-        start_ptr=entries.start,
-        d_hidden_ptr=d_hidden,
-        hidden=hidden,
-        stride_w_v=weight.stride(0),
-        stride_w_h=weight.stride(1),
-        ENTRIES=16,
-        BLOCK_H=block_h,
-        num_warps=4,
-    )
-    return d_hidden
-
-
-def _run_chunk(num_entries: int, hidden: int, options: HeadOptions) -> int:
-    """Entries of a chunk: enough chunks to fill a device, and edges that fit the workspace."""
-    most = max(1, min(MAX_RUN_CHUNKS, options.workspace_bytes // (8 * hidden)))
-    return max(MIN_RUN_CHUNK, triton.cdiv(num_entries, most))
-
-
-def add_token_sums(sums: Tensor, table: Tensor, token: Tensor, row: Tensor, value: Tensor, chunk: int) -> None:
-    """sums[v] += sum of value * table[row] over entries of token v: sums [V, H], table [N, H], sorted entries [E]."""
-    num_entries, hidden = token.shape[0], table.shape[1]
-    if num_entries == 0:
-        return
-    num_chunks = triton.cdiv(num_entries, chunk)
-    edges = torch.empty(num_chunks, 2, hidden, dtype=torch.float32, device=token.device)
-    block_h = min(512, max(16, triton.next_power_of_2(hidden)))
-    shared = {
-        "token_ptr": token,
-        "sums_ptr": sums,
-        "edges_ptr": edges,
-        "num_entries": num_entries,
-        "chunk": chunk,
-        "hidden": hidden,
-        "BLOCK_H": block_h,
-        "num_warps": 2,
-    }
-    grid = (num_chunks, triton.cdiv(hidden, block_h))
-    _sparse_token_sums_kernel[grid](
-        table_ptr=table,
-        row_ptr=row,
-        value_ptr=value,
-        stride_table_n=table.stride(0),
-        stride_table_h=table.stride(1),
-        **shared,
-    )
-    _sparse_token_edges_kernel[grid](**shared)
