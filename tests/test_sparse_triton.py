@@ -206,6 +206,19 @@ def test_forbidden_tokens():
     assert (d_weight[100:] == 0).all() and (d_bias[100:] == 0).all() and d_weight.isfinite().all()
 
 
+@pytest.mark.filterwarnings("ignore:invalid value", "ignore:All-NaN")
+def test_rows_that_are_not_finite_keep_their_target():
+    """On a device such a row is NaN and no error: nothing may be read or written out of bounds for it."""
+    case = make(4, 70, 4, ignored=0.0)
+    poisoned = case.hidden_states.detach().clone()
+    poisoned[1], poisoned[2, 0] = torch.nan, torch.inf
+    counters = torch.arange(4, device=DEVICE)
+    kept = kept_entries(replace(case, hidden_states=poisoned), sparse_triton, counters)
+    assert (kept.counts[1:3] == 1).all() and torch.equal(kept.columns[1:3, 0], case.target_ids[1:3].int())
+    clean = kept_entries(case, sparse_triton, counters)
+    assert all(torch.equal(got[::3], want[::3]) for got, want in zip(kept, clean, strict=True))
+
+
 def test_float64_is_refused():
     with pytest.raises(ValueError, match="backend='triton' cannot run here: the Triton kernels take float32"):
         run(make_head(3, 7, 2), "triton")

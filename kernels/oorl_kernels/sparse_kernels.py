@@ -125,7 +125,8 @@ def _sparse_plan_kernel(
         mass = tl.load(block_sum_ptr + row * num_blocks + block, mask=inside, other=0.0)
         mass *= tl.exp((tile_max - row_max) - log_sum)
         hot = inside & ((mass >= tau) | (block == target_block))
-        length = line_length(tl.where(hot, 0.0, mass), tau)
+        cold = (mass < tau) & (hot == 0)  # neither where a row is NaN
+        length = line_length(tl.where(cold, mass, 0.0), tau)
         end = line + tl.cumsum(length, 0)
         start = end - length
         inspect = hot | ((end >> LINE_BITS) > (start >> LINE_BITS))
@@ -193,17 +194,18 @@ def _sparse_inspect_kernel(
             stride_x_n, stride_x_h, stride_w_v, stride_w_h, logit_scale, softcap, inv_temperature,
             HAS_BIAS, HAS_SOFTCAP, ROW_TEMPERATURE, PRECISION, BLOCK_N, COLUMNS, BLOCK_H,
         )  # fmt: skip
-        z = tl.where((column < vocab)[None, :], z, float("-inf"))
         log_p = (z - tl.load(row_max_ptr + row)[:, None]) - tl.load(log_sum_ptr + row)[:, None]
         p = tl.exp(log_p)
         is_target = column[None, :] == tl.load(target_ptr + row)[:, None]
         large = (p >= tau) & (is_target == 0)
-        length = line_length(tl.where(large | is_target, 0.0, p), tau)
+        in_tail = (p < tau) & (is_target == 0)  # neither where a row is NaN
+        length = line_length(tl.where(in_tail, p, 0.0), tau)
         own = uniform_bits(seed, tl.load(counter_ptr + row), block) << (LINE_BITS - 24)
         between = tl.load(pair_offset_ptr + pair, mask=mask_n, other=0)
         start = tl.where(between == OWN_LINE, own, between.to(tl.int64) << (LINE_BITS - OFFSET_BITS))
         stop = start[:, None] + tl.cumsum(length, 1)
-        keep = (large | ((stop >> LINE_BITS) > ((stop - length) >> LINE_BITS))) & mask_n[:, None]
+        keep = large | ((stop >> LINE_BITS) > ((stop - length) >> LINE_BITS))
+        keep &= mask_n[:, None] & (column < vocab)[None, :]  # columns past the end come last on the line
         number = tl.cumsum(keep.to(tl.int32), 1)
         total = tl.sum(keep.to(tl.int32), 1)
         base = tl.atomic_add(kept_ptr + row, total, mask=mask_n & (total > 0), sem="relaxed")
