@@ -19,6 +19,8 @@ from oorl_kernels import (
     head_backends,
     launch_config,
     linear_token_logprobs,
+    sparse,
+    sparse_triton,
     token_logprobs,
     token_logprobs_triton,
 )
@@ -166,6 +168,8 @@ def record_all(capability: tuple[int, int]) -> list[Launch]:
         _recording(launches),
         mock.patch.object(dispatch, "triton_refusal", lambda *_: None),  # or the CPU tensors would be refused
         mock.patch.object(token_logprobs, "check_finite", lambda *_: None),  # of results that nobody computed
+        mock.patch.object(sparse, "check_finite", lambda *_: None),
+        mock.patch.object(sparse_triton, "_sizes", lambda _: (1000, 1)),  # entries, dense rows
         mock.patch.object(torch.cuda, "get_device_capability", lambda *_: capability),
     ):
         # What production would take, and the heuristic that a measured configuration hides.
@@ -211,7 +215,14 @@ def slice_launches() -> None:
         token_logprobs_triton.row_parts(*tokens, ids, None, None, options, rows)
 
 
-def head_forward_backward(dtype: torch.dtype, rich: bool) -> None:
+def sparse_launches() -> None:
+    head_forward_backward(torch.float32, rich=True, backward="sparse")
+    head_forward_backward(torch.bfloat16, rich=False, backward="sparse")
+    head_forward_backward(torch.bfloat16, rich=True, backward="sparse")
+    head_forward_backward(torch.float16, rich=False, backward="sparse")
+
+
+def head_forward_backward(dtype: torch.dtype, rich: bool, **how: str) -> None:
     hidden = torch.zeros(250, 256, dtype=dtype, requires_grad=True)
     weight = torch.zeros(4096, 256, dtype=dtype, requires_grad=True)
     features = {}
@@ -223,7 +234,9 @@ def head_forward_backward(dtype: torch.dtype, rich: bool) -> None:
             "logit_scale": 0.5,
             "entropy": "grad",
         }
-    result = linear_token_logprobs(hidden, weight, torch.zeros(250, dtype=torch.long), backend="triton", **features)
+    result = linear_token_logprobs(
+        hidden, weight, torch.zeros(250, dtype=torch.long), backend="triton", **features, **how
+    )
     outputs = [result.logprobs, result.entropy] if rich else [result.logprobs]
     torch.autograd.backward(outputs, [torch.ones(250) for _ in outputs])
 
@@ -288,6 +301,7 @@ def advantage_launches() -> None:
 
 SCENARIOS: tuple[Callable[[], None], ...] = (
     head_launches,
+    sparse_launches,
     policy_loss_launches,
     gepo_loss_launches,
     dpo_loss_launches,

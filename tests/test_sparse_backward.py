@@ -243,7 +243,7 @@ def test_compiles_without_a_graph_break():
 def test_registered_operator():
     case = make_head(20, 301, 8, torch.float32)
     arguments = (
-        *case.operands, None, None, torch.tensor(3), 1.0, 1.0, None, -100, True, True, False, 1 << 20, TAU,
+        *case.operands, None, None, torch.tensor(3), 1.0, 1.0, None, -100, True, True, False, "torch", 1 << 20, TAU,
     )  # fmt: skip
     torch.library.opcheck(torch.ops.oorl_kernels.sparse_token_logprobs.default, arguments)
 

@@ -45,6 +45,15 @@ class Sparsity(NamedTuple):
         return (self.noise / self.signal.clamp(min=torch.finfo(self.signal.dtype).tiny)).sqrt()
 
 
+def _implementation(backend: str):
+    """The module whose `forward` and `backward` work on rows that all count."""
+    if backend == "triton":
+        from . import sparse_triton
+
+        return sparse_triton
+    return sparse_torch
+
+
 @torch.library.custom_op("oorl_kernels::sparse_token_logprobs", mutates_args=())
 def _sparse_op(
     hidden_states: Tensor,
@@ -60,6 +69,7 @@ def _sparse_op(
     with_entropy: bool,
     entropy_grad: bool,
     check_values: bool,
+    backend: str,
     workspace_bytes: int,
     tau: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -75,7 +85,7 @@ def _sparse_op(
     x, ids, inverse = take(hidden_states, rows), take(target_ids, rows), take(inv_temperature, rows)
     counters = torch.arange(num_rows, device=ids.device) if rows is None else rows
     with torch.autocast(hidden_states.device.type, enabled=False):
-        results, kept = sparse_torch.forward(
+        results, kept = _implementation(backend).forward(
             x, lm_head_weight, ids.clamp(0, vocab - 1), bias, inverse, options, counters, seed, tau
         )
     if check_values:
@@ -88,7 +98,7 @@ def _sparse_op(
 
 @_sparse_op.register_fake
 def _(hidden_states, lm_head_weight, target_ids, bias, inv_temperature, seed, temperature, logit_scale, softcap,
-      ignore_index, with_entropy, entropy_grad, check_values, workspace_bytes, tau):  # fmt: skip
+      ignore_index, with_entropy, entropy_grad, check_values, backend, workspace_bytes, tau):  # fmt: skip
     row = torch.empty_like(target_ids, dtype=compute_dtype(hidden_states.dtype))
     entries = row.new_empty(row.shape[0], ENTRY_CAPACITY)
     return (
@@ -122,6 +132,7 @@ def _sparse_backward_op(
     logit_scale: float,
     softcap: float | None,
     ignore_index: int,
+    backend: str,
     workspace_bytes: int,
     tau: float,
     need_hidden: bool,
@@ -136,7 +147,7 @@ def _sparse_backward_op(
     rows = selected(keep & (target_ids != ignore_index))
     results = RowResults(logprobs, None if d_entropy is None else entropy, row_max, log_sum)
     with torch.autocast(hidden_states.device.type, enabled=False):
-        d_hidden, d_weight, d_bias = sparse_torch.backward(
+        d_hidden, d_weight, d_bias = _implementation(backend).backward(
             take(d_logprobs, rows),
             take(d_entropy, rows),
             take(hidden_states, rows),
@@ -160,8 +171,8 @@ def _sparse_backward_op(
 
 @_sparse_backward_op.register_fake
 def _(d_logprobs, d_entropy, hidden_states, lm_head_weight, target_ids, bias, inv_temperature, logprobs, entropy,
-      row_max, log_sum, columns, log_p, counts, temperature, logit_scale, softcap, ignore_index, workspace_bytes, tau,
-      need_hidden, need_weight, need_bias):  # fmt: skip
+      row_max, log_sum, columns, log_p, counts, temperature, logit_scale, softcap, ignore_index, backend,
+      workspace_bytes, tau, need_hidden, need_weight, need_bias):  # fmt: skip
     def gradient(of: Tensor, needed: bool) -> Tensor:
         return of.new_empty(of.shape) if needed else logprobs.new_empty(0)
 
@@ -171,7 +182,7 @@ def _(d_logprobs, d_entropy, hidden_states, lm_head_weight, target_ids, bias, in
 def _setup_context(ctx, inputs, output) -> None:
     ctx.save_for_backward(*inputs[:5], *output)
     ctx.temperature, ctx.logit_scale, ctx.softcap, ctx.ignore_index, _, ctx.entropy_grad, _ = inputs[6:13]
-    ctx.workspace_bytes, ctx.tau = inputs[13:]
+    ctx.backend, ctx.workspace_bytes, ctx.tau = inputs[13:]
     ctx.mark_non_differentiable(*output[2:])
     ctx.set_materialize_grads(False)
 
@@ -187,18 +198,25 @@ def _autograd_backward(ctx, d_logprobs, d_entropy, *_constants):
         ctx.logit_scale,
         ctx.softcap,
         ctx.ignore_index,
+        ctx.backend,
         ctx.workspace_bytes,
         ctx.tau,
         *need,
     )
-    return d_hidden if need[0] else None, d_weight if need[1] else None, None, d_bias if need[2] else None, *[None] * 11
+    return d_hidden if need[0] else None, d_weight if need[1] else None, None, d_bias if need[2] else None, *[None] * 12
 
 
 _sparse_op.register_autograd(_autograd_backward, setup_context=_setup_context)
 
 
 def sparse_token_logprobs(
-    head: HeadInputs, ignore_index: int, entropy: str, check_values: bool, tau: float, seed: int | Tensor | None
+    head: HeadInputs,
+    ignore_index: int,
+    entropy: str,
+    check_values: bool,
+    backend: str,
+    tau: float,
+    seed: int | Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor, Sparsity]:
     """(logprobs, entropy, lse) [N] and statistics of checked inputs; without a seed, one from torch's generator."""
     if not 0.0 < tau < 1.0:
@@ -219,6 +237,7 @@ def sparse_token_logprobs(
         entropy != "none",
         entropy == "grad",
         check_values,
+        backend,
         head.workspace_bytes,
         float(tau),
     )

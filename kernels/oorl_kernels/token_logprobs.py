@@ -304,7 +304,7 @@ def linear_token_logprobs(
     chosen = choose_backend(backend, head.hidden_states.device, head.hidden_states.dtype)
     if backward == "sparse":
         logprobs, entropies, lse, sparsity = sparse_token_logprobs(
-            head, ignore_index, entropy, check_values, sparse_tau, sparse_seed
+            head, ignore_index, entropy, bool(check_values), chosen, sparse_tau, sparse_seed
         )
     else:
         logprobs, entropies, row_max, log_sum = _token_logprobs_op(
