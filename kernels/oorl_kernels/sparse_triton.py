@@ -4,8 +4,9 @@ Up to a draw that falls within rounding of a point, both keep the same entries. 
 second look at the few blocks that may hold entries. Backward: sums over entries; only dense rows see the vocabulary
 again (token_logprobs_triton.backward).
 
-The forward is queued without waiting for the device. The backward reads two numbers back, how many entries there are
-and how many rows are dense, so that it sorts what exists and not what might. The same inputs give the same bits.
+The forward is queued without waiting for the device. The backward waits for two numbers, how many entries there are and
+how many rows are dense (and for which, where there are some), so that it sorts what exists and not what might. The same
+inputs give the same bits.
 
 Memory: the forward takes rows in chunks whose work fits `workspace_bytes`, per row V / 16 bytes of masses and 20 C of
 pairs and entries; the backward takes about 40 bytes an entry, and partial sums of dW within `workspace_bytes`.
@@ -41,7 +42,11 @@ from .token_logprobs_kernels import _token_logprobs_combine_kernel
 from .token_logprobs_triton import COMBINE_ROWS, _arguments, _config, _near, _row_arguments
 
 PLAN_CHUNK = 1024  # blocks of a row that a program looks at together
+<<<<<<< HEAD
 BLOCK_PROGRAMS = 16  # that share the rows of one block: some blocks (newlines, spaces) hold entries of all rows
+=======
+BLOCK_PROGRAMS = 16  # that share the rows of one block: all rows look into some blocks (newlines, spaces)
+>>>>>>> wt-sparse
 RANK_CHUNK = 32  # entries of a row that one of them is compared with at a time
 
 
@@ -50,7 +55,6 @@ class _Chunk(NamedTuple):
 
     x: Tensor
     target_ids: Tensor
-    inv_temperature: Tensor | None
     counters: Tensor
     results: RowResults
     kept: KeptEntries
@@ -95,7 +99,7 @@ def forward(
         part = RowResults(*(None if values is None else values[n0:n1] for values in results))
         inverse = None if inv_temperature is None else inv_temperature[n0:n1]
         entries = KeptEntries(*(values[n0:n1] for values in kept))
-        chunk = _Chunk(x[n0:n1], target_ids[n0:n1], inverse, counters[n0:n1], part, entries)
+        chunk = _Chunk(x[n0:n1], target_ids[n0:n1], counters[n0:n1], part, entries)
         with torch.cuda.device_of(x):
             head = _arguments(chunk.x, weight, bias, inverse, options)
             masses = _softmax(chunk, head, config)
