@@ -124,15 +124,17 @@ def _sparse_token_edges_kernel(
     mask_h = offs_h < hidden
     first, after = number * chunk, (number + 1) * chunk
     before = tl.load(token_ptr + first - 1, mask=first > 0, other=-1)
-    token = tl.load(token_ptr + after - 1, mask=after < num_entries, other=-1)
-    goes_on = (after < num_entries) & (tl.load(token_ptr + after, mask=after < num_entries, other=-1) == token)
-    if goes_on & (token != before):
-        total = tl.load(edges_ptr + (number * 2 + 1) * hidden + offs_h, mask=mask_h, other=0.0)
-        while goes_on:
-            number += 1
-            total += tl.load(edges_ptr + number * 2 * hidden + offs_h, mask=mask_h, other=0.0)
+    token = tl.load(token_ptr + after - 1, mask=after < num_entries, other=-2)
+    following = tl.load(token_ptr + after, mask=after < num_entries, other=-1)
+    if (following == token) & (token != before):
+        later = 0  # chunks it goes on in; counted apart, for Triton 3.6 cannot compile a while loop that carries sums
+        while following == token:
+            later += 1
             after += chunk
-            goes_on = tl.load(token_ptr + after, mask=after < num_entries, other=-1) == token
+            following = tl.load(token_ptr + after, mask=after < num_entries, other=-1)
+        total = tl.load(edges_ptr + (number * 2 + 1) * hidden + offs_h, mask=mask_h, other=0.0)
+        for i in range(1, later + 1):
+            total += tl.load(edges_ptr + (number + i) * 2 * hidden + offs_h, mask=mask_h, other=0.0)
         out = sums_ptr + token.to(tl.int64) * hidden + offs_h
         total += tl.load(out, mask=mask_h, other=0.0).to(tl.float32)
         tl.store(out, total.to(sums_ptr.dtype.element_ty), mask=mask_h)

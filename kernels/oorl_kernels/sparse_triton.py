@@ -42,11 +42,7 @@ from .token_logprobs_kernels import _token_logprobs_combine_kernel
 from .token_logprobs_triton import COMBINE_ROWS, _arguments, _config, _near, _row_arguments
 
 PLAN_CHUNK = 1024  # blocks of a row that a program looks at together
-<<<<<<< HEAD
-BLOCK_PROGRAMS = 16  # that share the rows of one block: some blocks (newlines, spaces) hold entries of all rows
-=======
 BLOCK_PROGRAMS = 16  # that share the rows of one block: all rows look into some blocks (newlines, spaces)
->>>>>>> wt-sparse
 RANK_CHUNK = 32  # entries of a row that one of them is compared with at a time
 
 
