@@ -34,6 +34,7 @@ from bench.shapes import SHAPES
 RESULTS = Path(__file__).resolve().parent / "results"
 PLOT = Path(__file__).resolve().parent / "plots" / "sparse-frontier.svg"
 FILE_NAME = "sparse-study.jsonl"
+SCHEMA = "oorl.sparse_study/1"  # not a provider's row: the benchmark's report passes it over
 ENTROPIES = (0.75, 1.5, None)  # nats; None: as the model has it
 TAUS = tuple(2.0**-k for k in range(6, 16, 2))
 SEEDS = 4
@@ -206,7 +207,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     device = torch.device("cpu")
-    surroundings = environment.describe(device)
+    surroundings = {"schema": SCHEMA} | environment.describe(device)
     path = args.out / environment.device_folder(device) / FILE_NAME
     found = []
     for entropy in tqdm(ENTROPIES, desc="entropies", unit="entropy"):

@@ -169,7 +169,7 @@ def record_all(capability: tuple[int, int]) -> list[Launch]:
         mock.patch.object(dispatch, "triton_refusal", lambda *_: None),  # or the CPU tensors would be refused
         mock.patch.object(token_logprobs, "check_finite", lambda *_: None),  # of results that nobody computed
         mock.patch.object(sparse, "check_finite", lambda *_: None),
-        mock.patch.object(sparse_triton, "_sizes", lambda _: (1000, 1)),  # entries, dense rows
+        mock.patch.object(sparse_triton, "_sizes", lambda _: (1000, 0)),  # entries, dense rows
         mock.patch.object(torch.cuda, "get_device_capability", lambda *_: capability),
     ):
         # What production would take, and the heuristic that a measured configuration hides.

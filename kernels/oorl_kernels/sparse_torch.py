@@ -209,7 +209,8 @@ def _entry_gradients(
     p = torch.where(is_target, log_p.exp(), log_p.exp().clamp_(min=tau))
     d_z = -d_logprobs[row] * torch.where(is_target, torch.expm1(log_p), p)
     if d_entropy is not None:
-        d_z -= d_entropy[row] * p * (log_p + results.entropy[row])
+        # a forbidden target has p = 0, which contributes 0 though log p is -inf
+        d_z -= d_entropy[row] * p * (torch.where(p > 0, log_p, 0.0) + results.entropy[row])
     inverse = 1.0 / options.temperature if inv_temperature is None else inv_temperature.to(d_z.dtype)[row]
     if options.softcap is not None:
         z = log_p + (results.row_max + results.log_sum)[row]
