@@ -106,7 +106,7 @@ class CutCrossEntropy(Provider):
     compiles = True
 
     def absence(self, device: torch.device) -> str | None:
-        return _missing("cut_cross_entropy", self.package)
+        return _missing("cut_cross_entropy", self.package) or super().absence(device)
 
     def _loss(self, call: Call, reduction: str) -> Tensor:
         from cut_cross_entropy import linear_cross_entropy

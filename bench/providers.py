@@ -53,6 +53,8 @@ class Provider:
 
     def absence(self, device: torch.device) -> str | None:
         """Why this provider cannot run on ``device``, or None if it can."""
+        if self.compiles and device.type == "cpu" and " " in torch.__file__:
+            return "torch.compile cannot call the C++ compiler where torch is installed under a path with a space"
         return None
 
     def tasks(self) -> tuple[str, ...]:
