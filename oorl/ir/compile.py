@@ -22,7 +22,7 @@ _SYMBOL = re.compile(r"@(?:\"[^\"]*\"|[\w.$-]+)")
 _FUNCTION = re.compile(_SYMBOL.pattern + r"(?=\()")
 _TRAP = re.compile(r"^\s*(?:tail )?call void @llvm\.(?:ubsan)?trap\(.*$\n\s*unreachable.*$", re.M)
 _NEVER_RETURNS = re.compile(r"^\s*(?:tail )?call void (@[\w.$]+)\(.*$\n\s*unreachable.*$", re.M)
-_LINKAGE = r"(?:internal |private |dso_local |hidden |linkonce_odr |weak_odr )*"
+_LINKAGE = r"(?:internal |private |dso_local |hidden |linkonce_odr |weak_odr |available_externally )*"
 _RESULT = re.compile(r"define [^@]*?(void|i\d+|float|double|ptr|\{[^@]*\}|\[[^@]*\]|<[^@]*>|%\S+) @")
 
 __all__ = ["CompileError", "Modules", "compile_for_check", "compile_sources"]
@@ -73,10 +73,13 @@ def compile_for_check(code: str, entry: str, language: str = "c") -> str:
 def _batch_of(source: Source) -> tuple[str, str]:
     """What sources must share to be compiled in one call: the language, and everything outside functions.
 
-    System headers are shared by all: they come with each source. Rust sources stand in modules of their own.
+    System headers are shared by all: they come with each source. Rust sources stand in modules of their own; a
+    program is compiled alone.
     """
     if source.language == "rust":
         return "rust", ""
+    if source.signature.mode == "stdin":  # main is main under no other name
+        return source.language, source.code
     declarations = split_c(source.code).declarations
     if all(re.fullmatch(r"#\s*include\s*<[\w./]+>\s*", line) for line in declarations):
         return source.language, ""
@@ -119,6 +122,8 @@ def _check_signature(text: str, entry: str, signature: CSignature) -> None:
     found = re.search(rf"^define (.*?) ?@{re.escape(entry)}\((.*)\)", text, re.M)
     expected = ["ptr" if p.kind == "buffer" else p.scalar.llvm for p in signature.params]
     own = [part.split()[0] for part in found[2].split(",")] if found and found[2].strip() else []
+    if signature.mode == "stdin" and own == ["i32", "ptr"]:
+        return  # a program may take the arguments of its command; it is given none
     if own != expected or " sret" in found[2] or " byval" in found[2]:
         raise CompileError(f"signature: the compiler passes ({', '.join(own)}), not ({', '.join(expected)})")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from oorl.errors import UserError
 from oorl.ir.declarations import declared_types
-from oorl.ir.signature import CSignature
+from oorl.ir.signature import PROGRAM, CSignature
 from oorl.programs import IR, canonical, generate_program, render
 
 _COMMENT_OR_TEXT = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'", re.S)
@@ -180,7 +180,9 @@ def sources_of_parts(
         try:
             if "template" in function.text.partition("(")[0].split("<")[0].split():
                 raise ValueError("it is a template")
-            signature = CSignature.from_prototype(function.result, function.parameters, contract, types)
+            signature = PROGRAM
+            if function.name != "main":
+                signature = CSignature.from_prototype(function.result, function.parameters, contract, types)
         except ValueError as err:
             refused.append((own, str(err) if str(err).startswith("contract:") else f"signature: {err}"))
             continue
@@ -275,10 +277,11 @@ def _self_contained(parts: CFile, function: CFunction, language: str = "c") -> s
         changed = not more <= wanted
         wanted |= more
     declarations, pieces = parts.declarations, []
+    exported = language == "cpp" and function.name != "main"
     for part in parts.functions:
         if part.name in wanted:
-            pieces.append(_exported(part) if language == "cpp" and part.name == function.name else part.text)
-    if language == "cpp":  # a prototype without the linkage would contradict it
+            pieces.append(_exported(part) if exported and part.name == function.name else part.text)
+    if exported:  # a prototype without the linkage would contradict it
         prototype = re.compile(rf"[^{{}}=]*\b{function.name}\s*\([^{{}}]*;")
         declarations = tuple(line for line in declarations if not prototype.fullmatch(line))
     return "\n".join(piece for piece in ("\n".join(declarations), *pieces) if piece) + "\n"

@@ -31,7 +31,7 @@ CHILD_MEMORY_BYTES = 2 << 30  # beyond what its parent had mapped
 # Each fill has its own place in the arena, so that a result made of an address differs between them.
 ARENA_STEP = 1 << 14
 
-_CONTROL_BYTES = 64  # the text being run, whether it is done, the input being run; 8 bytes each
+CONTROL_BYTES = 64  # the text being run, whether it is done, the input being run; 8 bytes each
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,12 @@ class Harness:
         """Run every text under every (codegen, fill) of ``plan``; ``isolate`` gives each text a process of its own."""
         calls = [[(self._compiled(text, codegen), fill) for codegen, fill in plan] for text in texts]
         block = len(self.inputs) * self.layout.frame_bytes
-        with mmap.mmap(-1, _CONTROL_BYTES + max(1, len(texts) * len(plan) * block)) as shared:
+        with mmap.mmap(-1, CONTROL_BYTES + max(1, len(texts) * len(plan) * block)) as shared:
             failures: dict[int, str] = {}
             start = 0
             while start < len(texts):
                 stop = start + 1 if isolate else len(texts)
-                shared[:_CONTROL_BYTES] = bytes(_CONTROL_BYTES)
+                shared[:CONTROL_BYTES] = bytes(CONTROL_BYTES)
                 status = self._fork(lambda: self._call(calls, range(start, stop), shared, block))  # noqa: B023
                 current, done = struct.unpack("<QQ", shared[:16])
                 if not done:
@@ -85,7 +85,7 @@ class Harness:
                 start = current + 1
             results = []
             for k in range(len(texts)):
-                offsets = [_CONTROL_BYTES + (k * len(plan) + r) * block for r in range(len(plan))]
+                offsets = [CONTROL_BYTES + (k * len(plan) + r) * block for r in range(len(plan))]
                 frames = [(shared[o : o + block], fill) for o, (_, fill) in zip(offsets, plan, strict=True)]
                 failure = failures.get(k)
                 results.append(Run(failure, () if failure else tuple(self._outcomes(*pair) for pair in frames)))
@@ -95,16 +95,16 @@ class Harness:
         """Indices of the inputs on which the sanitized module ends, its flag down; empty when too many kill it."""
         calls = [[(self._compiled(sanitized, 0), 0)]]
         block = len(self.inputs) * self.layout.frame_bytes
-        with mmap.mmap(-1, _CONTROL_BYTES + max(1, block)) as shared:
+        with mmap.mmap(-1, CONTROL_BYTES + max(1, block)) as shared:
             killed, first, done = set(), 0, 0
             while not done and len(killed) <= restarts:
-                shared[:_CONTROL_BYTES] = bytes(_CONTROL_BYTES)
+                shared[:CONTROL_BYTES] = bytes(CONTROL_BYTES)
                 self._fork(lambda: self._call(calls, range(1), shared, block, first))  # noqa: B023
                 _, done, last = struct.unpack("<QQQ", shared[:24])
                 if not done:
                     killed.add(last)
                     first = last + 1
-            frames = shared[_CONTROL_BYTES : _CONTROL_BYTES + block]
+            frames = shared[CONTROL_BYTES : CONTROL_BYTES + block]
         flags = [frames[k * self.layout.frame_bytes + 8] for k in range(len(self.inputs))]
         return [k for k, flag in enumerate(flags) if not flag and k not in killed] if done else []
 
@@ -137,7 +137,7 @@ class Harness:
             control[0], control[1] = k, 0
             for r, (engine, fill) in enumerate(calls[k]):
                 flag = engine.get_global_value_address("oorl_ub") or ctypes.addressof(unused_flag)
-                frames = address + _CONTROL_BYTES + (k * len(calls[k]) + r) * block
+                frames = address + CONTROL_BYTES + (k * len(calls[k]) + r) * block
                 signal.setitimer(signal.ITIMER_PROF, CALL_CPU_S)
                 drive(
                     engine.get_function_address(self.entry),

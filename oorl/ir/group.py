@@ -19,12 +19,13 @@ from oorl.ir.distance import distance, spread, tokens
 from oorl.ir.execute import CODEGENS, EVERY_RUN, FIRST_LOOK, Harness, Run
 from oorl.ir.frontend import rustc_version
 from oorl.ir.inputs import GENERATOR_VERSION, argument_lists, harvest
-from oorl.ir.layout import FILLS, Outcome, arguments_json, outcome_json
+from oorl.ir.layout import FILLS, Outcome, arguments_json, difference, outcome_json
 from oorl.ir.listing import Listing, listing_of
 from oorl.ir.llvm import versions
 from oorl.ir.mutate import edits_of
 from oorl.ir.neutral import NEUTRAL_OPERATORS
 from oorl.ir.pipelines import COMPACT, PIPELINES, TIDY, Pipeline, optimise
+from oorl.ir.programs import MOST_PROGRAM_INPUTS, ProgramHarness, program_inputs
 
 HARD, MIDDLE = 0.02, 0.1  # bins of the token distance to the nearest winner
 ROUNDS, ROUND_SIZE = 4, 14
@@ -91,18 +92,18 @@ def _reference(
     source: Source, modules: Modules, config: IRConfig, stream: str
 ) -> tuple[Harness, int, tuple[Outcome, ...]]:
     """A harness on inputs free of undefined behaviour, how many were dropped, and the -O0 module's answers."""
-    drawn = itertools.islice(argument_lists(source.signature, stream, harvest(modules.b0)), config.inputs * 4)
     try:
-        unique = list({repr(arguments): arguments for arguments in drawn}.values())[: config.inputs * 5 // 4]
-        fine = Harness(source.signature, source.entry, unique).free_of_undefined_behaviour(modules.ub)
+        unique = _drawn(source, modules, config, stream)
+        fine = _harness(source, unique).free_of_undefined_behaviour(modules.ub)
     except ValueError as err:  # a contract that nothing fulfils
         raise Refused(str(err)) from err
     if len(fine) < FEWEST_INPUTS:
         raise Refused(
             f"undefined: only {len(fine)} of {len(unique)} inputs are free of undefined behaviour and end in time"
         )
-    kept = fine[: config.inputs]
-    harness = Harness(source.signature, source.entry, [unique[k] for k in kept])
+    most = MOST_PROGRAM_INPUTS if source.signature.mode == "stdin" else config.inputs
+    kept = fine[: min(most, config.inputs)]
+    harness = _harness(source, [unique[k] for k in kept])
     [reference] = harness.run([modules.b0])
     if reference.failure:
         raise Refused(f"reference: the function itself ends in a {reference.failure}")
@@ -111,6 +112,20 @@ def _reference(
     if len(set(reference.runs[0])) < 2:
         raise Refused("constant: the result is the same on every input")
     return harness, kept[-1] + 1 - len(kept), reference.runs[0]
+
+
+def _drawn(source: Source, modules: Modules, config: IRConfig, stream: str) -> list:
+    """Inputs that differ, somewhat more than are kept."""
+    if source.signature.mode == "stdin":
+        return program_inputs(modules.ub, stream, harvest(modules.b0), config.inputs * 2)
+    drawn = itertools.islice(argument_lists(source.signature, stream, harvest(modules.b0)), config.inputs * 4)
+    return list({repr(arguments): arguments for arguments in drawn}.values())[: config.inputs * 5 // 4]
+
+
+def _harness(source: Source, inputs: list) -> Harness:
+    if source.signature.mode == "stdin":
+        return ProgramHarness(inputs)
+    return Harness(source.signature, source.entry, inputs)
 
 
 def _pool(modules: Modules, config: IRConfig) -> dict[str, Text]:
@@ -311,7 +326,7 @@ def _loser_row(
         "alpha_sha": alpha_sha(text.ir),
         "witness": {
             "input": witness,
-            "kind": "ret" if got[witness].ret != expected[witness].ret else "memory",
+            "kind": difference(harness.layout.signature, got[witness], expected[witness]),
             "expected": outcome_json(harness.layout.signature, expected[witness]),
             "got": outcome_json(harness.layout.signature, got[witness]),
         },
