@@ -9,9 +9,10 @@ HEADERS = {
     " snprintf sscanf fflush feof setbuf setvbuf getchar_unlocked putchar_unlocked stdin stdout stderr EOF FILE",
     "stdlib.h": "abs labs llabs atoi atol atoll atof strtol strtoll strtoul strtoull strtod malloc calloc realloc free"
     " qsort bsearch exit EXIT_SUCCESS EXIT_FAILURE",
-    "string.h": "strlen strcpy strncpy strcmp strncmp strcat strncat strchr strrchr strstr strtok strspn strcspn strpbrk"
-    " memset memcpy memmove memcmp memchr",
-    "ctype.h": "isalpha isdigit isalnum isspace isupper islower ispunct isxdigit isprint iscntrl isgraph tolower toupper",
+    "string.h": "strlen strcpy strncpy strcmp strncmp strcat strncat strchr strrchr strstr strtok strspn strcspn"
+    " strpbrk memset memcpy memmove memcmp memchr",
+    "ctype.h": "isalpha isdigit isalnum isspace isupper islower ispunct isxdigit isprint iscntrl isgraph tolower"
+    " toupper",
     "math.h": "sqrt pow fabs floor ceil round trunc sin cos tan asin acos atan atan2 sinh cosh tanh exp log log10 log2"
     " fmod hypot cbrt lround llround fmin fmax sqrtf powf fabsf floorf ceilf roundf M_PI M_E",
     "limits.h": "INT_MAX INT_MIN UINT_MAX LONG_MAX LONG_MIN ULONG_MAX LLONG_MAX LLONG_MIN ULLONG_MAX CHAR_BIT"
@@ -19,8 +20,8 @@ HEADERS = {
     "float.h": "DBL_MAX DBL_MIN DBL_EPSILON FLT_MAX FLT_EPSILON",
     "stdbool.h": "bool true false",
     "stddef.h": "size_t NULL ptrdiff_t",
-    "stdint.h": "int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t intptr_t uintptr_t INT32_MAX INT64_MAX"
-    " INT32_MIN INT64_MIN UINT32_MAX UINT64_MAX",
+    "stdint.h": "int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t intptr_t uintptr_t INT32_MAX"
+    " INT64_MAX INT32_MIN INT64_MIN UINT32_MAX UINT64_MAX",
 }
 # As headers, inlining and LLVM's knowledge of the library spell the same.
 _OTHER_SPELLINGS = (

@@ -28,7 +28,7 @@ VARIABLE_BYTES = 1 << 20  # all of a program's variables together
 MOST_PROGRAM_INPUTS = 32  # a text asks more of a program than an argument list of a function
 KILLED = 24  # drawn inputs on which a program may loop for ever or crash before it is given up
 
-_CHANGES = re.compile(r"@\S+ = (?:[\w()]+ )*?global ")
+_CHANGES = re.compile(r"@\S+ = (?!external |extern_weak )(?:[\w()]+ )*?global ")
 _FRAME = struct.Struct("<qQq")
 _SHIMMED = "printf scanf fscanf puts putchar getchar gets malloc calloc realloc free exit".split()
 _ALIASES = {
@@ -36,6 +36,7 @@ _ALIASES = {
     "getchar_unlocked": "getchar", "putchar_unlocked": "putchar",
 }  # fmt: skip
 _DRAW = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_long)
+_GIVEN = _DRAW()  # nobody draws: the input stands
 _RUN = ctypes.CFUNCTYPE(
     None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_long, ctypes.c_char_p, ctypes.c_long, _DRAW, ctypes.c_void_p,
     ctypes.c_long, ctypes.c_int, ctypes.c_long, ctypes.c_void_p,
@@ -145,7 +146,7 @@ class ProgramHarness(Harness):
             control[1] = 1
 
 
-def _start(program: Program, text: bytes, fill: int, frame, draw=_DRAW()) -> None:
+def _start(program: Program, text: bytes, fill: int, frame, draw: ctypes._CFuncPtr = _GIVEN) -> None:
     unused_flag = ctypes.c_uint64()
     _runtime().run(
         program.main, program.variables, len(program.variables), text, len(text), draw, frame, OUTPUT_BYTES,
