@@ -145,7 +145,7 @@ def sources_of_file(
 
         return sources_of_rust(text, path.name, licence)
     language = "cpp" if path.suffix in CPP_ENDINGS else "c"
-    text, private = _plain_linkage(text) if language == "cpp" else (text, set())
+    text, private = plain_linkage(text) if language == "cpp" else (text, set())
     parts = split_c(text)
     if not any("static" not in function.result.split() for function in parts.functions):
         raise UserError(
@@ -196,7 +196,8 @@ def _pruned(parts: CFile, function: CFunction) -> CFile:
     words = set(re.findall(r"\w+", _self_contained(CFile((), parts.functions), function)))
     kept: list[str] = []
     for line in reversed(parts.declarations):  # what is declared later may use what is declared before
-        if line.startswith("#") or _declares(line) & words:
+        macro = re.match(r"#\s*define\s+(\w+)", line)
+        if macro[1] in words if macro else line.startswith("#") or _declares(line) & words:
             kept.append(line)
             words |= set(re.findall(r"\w+", line))
     return CFile(tuple(reversed(kept)), parts.functions)
@@ -217,7 +218,7 @@ def _declares(line: str) -> set[str]:
     return names
 
 
-def _plain_linkage(code: str) -> tuple[str, set[str]]:
+def plain_linkage(code: str) -> tuple[str, set[str]]:
     """A C++ text without ``extern "C"`` and unnamed namespaces, and the functions that stood in the latter.
 
     Entries are declared ``extern "C"`` when they are compiled.

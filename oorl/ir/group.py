@@ -26,6 +26,7 @@ from oorl.ir.mutate import edits_of
 from oorl.ir.neutral import NEUTRAL_OPERATORS
 from oorl.ir.pipelines import COMPACT, PIPELINES, TIDY, Pipeline, optimise
 from oorl.ir.programs import MOST_PROGRAM_INPUTS, ProgramHarness, program_inputs
+from oorl.ir.state import kept_between_calls
 
 HARD, MIDDLE = 0.02, 0.1  # bins of the token distance to the nearest winner
 ROUNDS, ROUND_SIZE = 4, 14
@@ -54,6 +55,8 @@ def build_group(source: Source, modules: Modules, config: IRConfig, counts: Coun
     rng = random.Random(stream)
     if names := externals(modules.b0):
         raise Refused(f"external: calls {', '.join(sorted(names))}")
+    if source.signature.mode == "call" and (names := kept_between_calls(modules.b0)):
+        raise Refused(f"state: keeps {', '.join(names)} between calls")
     pool = _pool(modules, config)
     harness, dropped, expected = _reference(source, modules, config, stream)
     winners = _winners(pool, harness, expected, config, rng, counts)

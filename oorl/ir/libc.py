@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Collection
 
 HEADERS = {
     "stdio.h": "printf scanf puts putchar getchar gets fgets fputs fputc putc getc fgetc ungetc fscanf fprintf sprintf"
@@ -34,7 +34,6 @@ LIBRARY = frozenset(word for names in (*HEADERS.values(), _OTHER_SPELLINGS) for 
 INTRINSIC = frozenset("abs labs llabs fabs memset memcpy memmove".split())
 
 
-def headers_for(code: str) -> list[str]:
-    """The headers, in order, that declare the names a text uses."""
-    words = set(re.findall(r"[A-Za-z_]\w*", code))
-    return [header for header, names in HEADERS.items() if words & set(names.split())]
+def headers_for(words: Collection[str]) -> list[str]:
+    """The headers, in order, that declare some of these names."""
+    return [header for header, names in HEADERS.items() if not set(names.split()).isdisjoint(words)]

@@ -1,6 +1,7 @@
 """Run a program's text again, by another road than ``programs.py``: the C library's own streams, heap and ``exit``.
 
-Every input has a process of its own; its standard input and output are files in memory.
+Every input has a process of its own, which costs milliseconds; therefore the levels of code generation and the memory
+fills take turns from one input to the next. Standard input and output are files in memory.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from oorl.ir.llvm import binding, machine, parse
 from oorl.ir.programs import OUTPUT_BYTES
 from oorl.ir.signature import PROGRAM
 
-PLAN = ((0, 0), (2, 1))  # code-generation level and memory fill
+PLAN = ((0, 0), (2, 1))  # code-generation level and memory fill, by turns
 INPUT_CPU_S = 0.5
 
 _M_PERTURB = -6  # of glibc's mallopt: what allocated memory holds
@@ -35,54 +36,59 @@ declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 """
 
 
-def run_program(ir: str, inputs: Sequence[str]) -> list[list[dict | None]] | str:
-    """Outcomes by run of ``PLAN`` and input (None: too long an output), or how the program ended instead."""
-    with mmap.mmap(-1, 8 + _ROW_BYTES * len(PLAN) * len(inputs)) as shared:
-        child = os.fork()
-        if child == 0:
-            try:
-                limit_this_process()
-                resource.setrlimit(
-                    resource.RLIMIT_FSIZE, (OUTPUT_BYTES + 1, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
-                )
-                shared[0] = _run_all(ir, inputs, shared)
-                os._exit(0)
-            finally:
-                os._exit(1)
-        os.waitpid(child, 0)
-        if shared[0] != 1:
-            return "timeout" if shared[0] == 2 else "crash"
-        rows = [_read(shared[at : at + _ROW_BYTES]) for at in range(8, len(shared), _ROW_BYTES)]
-    return [rows[r * len(inputs) : (r + 1) * len(inputs)] for r in range(len(PLAN))]
+class ProgramCalls:
+    """Runs programs on a fixed list of texts."""
+
+    def __init__(self, inputs: Sequence[str]) -> None:
+        self.inputs = inputs
+
+    def run(self, texts: Sequence[str]) -> list[list[list[dict | None]] | str]:
+        """Of every text its only run, outcomes by input (None: too long an output), or how it ended instead."""
+        return [self._run(text) for text in texts]
+
+    def _run(self, ir: str) -> list[list[dict | None]] | str:
+        with mmap.mmap(-1, 8 + _ROW_BYTES * len(self.inputs)) as shared:
+            child = os.fork()
+            if child == 0:
+                try:
+                    limit_this_process()
+                    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+                    resource.setrlimit(resource.RLIMIT_FSIZE, (OUTPUT_BYTES + 1, hard))
+                    shared[0] = _run_all(ir, self.inputs, shared)
+                    os._exit(0)
+                finally:
+                    os._exit(1)
+            os.waitpid(child, 0)
+            if shared[0] != 1:
+                return "timeout" if shared[0] == 2 else "crash"
+            return [[_read(shared[at : at + _ROW_BYTES]) for at in range(8, len(shared), _ROW_BYTES)]]
 
 
 def _run_all(ir: str, inputs: Sequence[str], shared: mmap.mmap) -> int:
-    """In the child: 1 when the program came to its end on every input in every run, 2 for a timeout, 0 for a crash."""
+    """In the child: 1 when the program came to its end on every input, 2 for a timeout, 0 for a crash."""
     dirty = compile_module(_DIRTY, 0)
-    source, target = os.memfd_create("stdin"), os.memfd_create("stdout")
-    at = 8
-    for codegen, fill in PLAN:
-        engine, leave = _compiled(ir, codegen)
-        for text in inputs:
-            for file, content in ((source, text.encode("latin-1")), (target, b"")):
-                os.ftruncate(file, 0)
-                os.pwrite(file, content, 0)
-                os.lseek(file, 0, os.SEEK_SET)
-            process = os.fork()
-            if process == 0:
-                try:
-                    os.dup2(source, 0)
-                    os.dup2(target, 1)
-                    _start(engine, dirty, FILLS[fill], leave)
-                finally:
-                    os._exit(1)
-            _, status = os.waitpid(process, 0)
-            if os.WIFSIGNALED(status):
-                return 2 if os.WTERMSIG(status) == signal.SIGPROF else 0
-            length = os.fstat(target).st_size
-            row = _ROW.pack(os.WEXITSTATUS(status), length) + os.pread(target, OUTPUT_BYTES, 0)
-            shared[at : at + len(row)] = row
-            at += _ROW_BYTES
+    compiled = [(_compiled(ir, codegen), FILLS[fill]) for codegen, fill in PLAN]
+    files = os.memfd_create("stdin"), os.memfd_create("stdout")
+    for k, text in enumerate(inputs):
+        for file, content in zip(files, (text.encode("latin-1"), b""), strict=True):
+            os.ftruncate(file, 0)
+            os.pwrite(file, content, 0)
+            os.lseek(file, 0, os.SEEK_SET)
+        (engine, leave), fill = compiled[k % len(compiled)]
+        process = os.fork()
+        if process == 0:
+            try:
+                os.dup2(files[0], 0)
+                os.dup2(files[1], 1)
+                _start(engine, dirty, fill, leave)
+            finally:
+                os._exit(1)
+        _, status = os.waitpid(process, 0)
+        if os.WIFSIGNALED(status):
+            return 2 if os.WTERMSIG(status) == signal.SIGPROF else 0
+        row = _ROW.pack(os.WEXITSTATUS(status), os.fstat(files[1]).st_size) + os.pread(files[1], OUTPUT_BYTES, 0)
+        at = 8 + k * _ROW_BYTES
+        shared[at : at + len(row)] = row
     return 1
 
 

@@ -19,7 +19,7 @@ from oorl.ir.compile import CompileError, compile_for_check
 from oorl.ir.execute import EVERY_RUN, compile_module, limit_this_process
 from oorl.ir.layout import FILLS, Outcome, arguments_from_json, outcome_json
 from oorl.ir.llvm import parse
-from oorl.ir.rerun import run_program
+from oorl.ir.rerun import ProgramCalls
 from oorl.ir.signature import CSignature
 
 MEMBER_CPU_S = 2.0
@@ -115,7 +115,7 @@ def _witness(loser: dict, entry: str, signature: CSignature, inputs: list[list],
 def _run(ir: str, entry: str, signature: CSignature, inputs: list[list]) -> list[list[dict | None]] | str:
     """Outcomes under every codegen level and fill (None: something outside the buffers changed), or how it ended."""
     if signature.mode == "stdin":
-        return run_program(ir, inputs)
+        return ProgramCalls(inputs).run([ir])[0]
     frame = 16 + sum(p.room for p in signature.buffers)
     block = frame * len(inputs)
     with mmap.mmap(-1, 8 + block * len(EVERY_RUN)) as shared:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from oorl.data.ir_groups import IRGroup
 
+ROWS = ("rows", "bad", "repeated")
 FATES = ("differs", "equal", "invalid", "timeout", "crash", "unstable")
 
 
@@ -21,6 +22,7 @@ class Statistics:
     bins: Counter = field(default_factory=Counter)
     styles: Counter = field(default_factory=Counter)
     counts: Counter = field(default_factory=Counter)
+    reading: Counter = field(default_factory=Counter)  # rows of a data set, and what was left out of them by its kind
     kill_rate_sum: float = 0.0
     lengths: list[int] = field(default_factory=list)  # characters of every member
     cpu_s: float = 0.0
@@ -58,6 +60,7 @@ class Statistics:
     def to_json(self) -> dict:
         """Everything, for ``OUT.stats.json``."""
         return {
+            **({"reading": dict(sorted(self.reading.items()))} if self.reading else {}),
             "functions": self.functions,
             "kept": self.kept,
             "refused": dict(sorted(self.refused.items())),
@@ -77,7 +80,8 @@ class Statistics:
         """The same for a person."""
         row = self.to_json()
         refused = ", ".join(f"{reason} {count}" for reason, count in sorted(self.refused.items())) or "none"
-        lines = [
+        lines = [reading_line(self.reading)] if self.reading else []
+        lines += [
             f"{self.kept} groups of {self.functions} functions; refused: {refused}",
             f"{row['winners_per_group']} winners and {row['losers_per_group']} losers a group, "
             f"{row['chars']['p50']} characters (p50), {row['chars']['p90']} (p90)",
@@ -101,3 +105,12 @@ class Statistics:
 
 def _shares(counter: Counter) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counter.items())) or "none"
+
+
+def reading_line(reading: Counter) -> str:
+    """What was read of a data set, and what was left out of it."""
+    reasons = ", ".join(f"{kind} {count}" for kind, count in sorted(reading.items()) if kind not in ROWS)
+    return (
+        f"read {reading['rows']} rows ({reading['bad']} bad, {reading['repeated']} repeated); "
+        f"left out of them: {reasons or 'none'}"
+    )
