@@ -75,14 +75,15 @@ class Writer:
         text = bytearray()
         pieces = list(_DIRECTIVE.finditer(asked))
         self.expects_token = bool(pieces and pieces[-1]["space"])
+        apart = self._open  # whether the next value would run into what stands before it
         for piece in pieces[:-1] if self.expects_token else pieces:
             if piece["space"]:
                 text += b"\n" if b"\n" in piece["space"] else b" "
             elif piece["literal"]:
                 text += piece["literal"]
             else:
-                before = bytes(text) if text else bytes(self.written[-1:])
-                text += self._directive(piece, apart=bool(before) and not before[-1:].isspace())
+                text += self._directive(piece, apart)
+            apart = bool(piece["kind"])
             if self.ended:
                 break
         return bytes(text)
