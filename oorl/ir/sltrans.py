@@ -130,6 +130,8 @@ def _fault(code: object, language: str) -> str | None:
         return f"{COLUMN}: empty"
     if language == "rust":
         return None if _RUST.search(code) else f"{COLUMN}: not Rust, it defines no fn"
+    if _RUST.search(code):
+        return f"{COLUMN}: not C or C++ but Rust"
     if not _C_BODY.search(code):
         return f"{COLUMN}: not C or C++, it defines no function"
     if language == "c" and (found := _CPP.search(code)):
