@@ -183,6 +183,21 @@ def test_crashes_endless_loops_and_long_outputs_end_only_themselves():
     assert again[2] == [[{"stdout": "", "exit": 65}, {"stdout": "", "exit": 66}]]
 
 
+def test_what_lies_beside_variables_may_not_be_written_or_shown():
+    declared = "@a = global [4 x i32] zeroinitializer\n@b = internal global i32 7\ndeclare i32 @getchar()\n"
+    call = "  %1 = call i32 @getchar()\n"
+    texts = {
+        "inside": call + "  store i32 %1, ptr getelementptr (i8, ptr @a, i64 12)\n  ret i32 %1",
+        "above": call + "  store i32 %1, ptr getelementptr (i8, ptr @a, i64 16)\n  ret i32 %1",
+        "below": call + "  store i32 %1, ptr getelementptr (i8, ptr @b, i64 -4)\n  ret i32 %1",
+        "shown": "  %1 = load volatile i32, ptr getelementptr (i8, ptr @b, i64 4)\n  ret i32 %1",
+    }
+    runs = ProgramHarness(["A", "B"]).run([main_of(body, declared) for body in texts.values()])
+    assert {name: run.stable for name, run in zip(texts, runs, strict=True)} == {
+        "inside": True, "above": False, "below": False, "shown": False
+    }  # fmt: skip
+
+
 def test_the_heap_and_exit_are_the_programs_own():
     text = main_of(
         "  %1 = call ptr @calloc(i64 4, i64 4)\n  %2 = load i32, ptr %1\n  %3 = call ptr @realloc(ptr %1, i64 64)\n"

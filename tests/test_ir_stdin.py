@@ -92,6 +92,7 @@ def test_endings_are_zeros_minus_one_or_the_end_of_the_file():
 def test_constants_of_the_program_occur_and_seeds_decide():
     letters = b"".join(answers(b"%c", seed, (ord("+"), ord("*"))) for seed in SEEDS)
     assert b"+" in letters and b"*" in letters
+    assert any(set(answers(b"%s", seed, (35, 46)).decode()) == {"#", "."} for seed in SEEDS)  # a map, say
     numbers = {answers(b"%d", seed, (777,)) for seed in SEEDS}
     assert b"777" in numbers
     assert [answers(b"%d %s", seed) for seed in SEEDS] == [answers(b"%d %s", seed) for seed in SEEDS]

@@ -211,6 +211,7 @@ def _declares(line: str) -> set[str]:
     body = re.sub(r"__attribute__\s*\(\(.*?\)\)(?=\s|;|$)", " ", re.sub(r"\{.*\}", " ", line, flags=re.S), flags=re.S)
     if found := re.search(r"\(\s*\*\s*(\w+)", body) if body.startswith("typedef") else None:
         return names | {found[1]}
+    body = re.sub(r"<[^<>;]*>", " ", body)  # a template's arguments are no declarators
     end = ";" if body.startswith("typedef") else r"[(=\[;]"
     for piece in body.split(",") if "(" not in body else [body]:
         head = re.split(end, piece)[0].split("[")[0]

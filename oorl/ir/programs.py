@@ -12,7 +12,7 @@ import functools
 import mmap
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from oorl.ir.signature import PROGRAM
 from oorl.ir.stdin import MOST_BYTES, Writer
 
 OUTPUT_BYTES = 2048
+GUARD_BYTES = 64
 VARIABLE_BYTES = 1 << 20  # all of a program's variables together
 MOST_PROGRAM_INPUTS = 32  # a text asks more of a program than an argument list of a function
 KILLED = 24  # drawn inputs on which a program may loop for ever or crash before it is given up
@@ -44,7 +45,9 @@ _RUN = ctypes.CFUNCTYPE(
 
 
 class _Variable(ctypes.Structure):
-    _fields_ = [("at", ctypes.c_void_p), ("size", ctypes.c_size_t), ("initial", ctypes.c_void_p)]
+    _fields_ = [
+        ("at", ctypes.c_void_p), ("size", ctypes.c_size_t), ("initial", ctypes.c_void_p), ("guard", ctypes.c_long)
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class ProgramLayout:
 
     signature = PROGRAM
     frame_bytes = _FRAME.size + OUTPUT_BYTES
+    unanswered = _FRAME.pack(0, 0, -1) + bytes(OUTPUT_BYTES)
 
     def outcome(self, frame: bytes) -> Outcome | None:
         """What a frame shows, None when the program wrote more than is kept."""
@@ -82,13 +86,29 @@ class ProgramHarness(Harness):
         self._engines: dict[tuple[str, int], Program] = {}
 
     def free_of_undefined_behaviour(self, sanitized: str, restarts: int = KILLED) -> list[int]:
-        """``Harness``'s, without the inputs on which a read of what was never written, or too long an output, shows."""
-        fine = super().free_of_undefined_behaviour(sanitized, restarts)
-        again = ProgramHarness([self.inputs[k] for k in fine])
-        [run] = again.run([sanitized], [(0, fill) for fill in range(len(FILLS))]) if fine else [None]
-        if not run or run.failure:
-            return []
-        return [k for k, *seen in zip(fine, *run.runs, strict=True) if seen[0] is not None and len(set(seen)) == 1]
+        """Indices of the inputs on which the sanitized program ends, its flag down, the same under either fill."""
+        seen = [self._outcomes_that_end(sanitized, fill, restarts) for fill in range(len(FILLS))]
+        return [k for k, own in enumerate(zip(*seen, strict=True)) if own[0] is not None and len(set(own)) == 1]
+
+    def _outcomes_that_end(self, sanitized: str, fill: int, restarts: int) -> list[Outcome | None]:
+        """By input what the program answers, None where it dies, raises the flag, or writes too much."""
+        calls, size = [[(self._compiled(sanitized, 0), fill)]], self.layout.frame_bytes
+        with mmap.mmap(-1, CONTROL_BYTES + max(1, len(self.inputs) * size)) as shared:
+            shared[CONTROL_BYTES:] = self.layout.unanswered * len(self.inputs) or b"\0"
+            todo = self._order(fill)
+            while todo and restarts >= 0:
+                shared[:CONTROL_BYTES] = bytes(CONTROL_BYTES)
+                self._fork(lambda: self._call(calls, range(1), shared, len(self.inputs) * size, todo))  # noqa: B023
+                _, done, last = struct.unpack("<QQQ", shared[:24])
+                todo = () if done else todo[todo.index(last) + 1 :]
+                restarts -= 1
+            frames = shared[CONTROL_BYTES : CONTROL_BYTES + len(self.inputs) * size]
+        pieces = [frames[k * size : (k + 1) * size] for k in range(len(self.inputs))]
+        return [None if piece[8] else self.layout.outcome(piece) for piece in pieces]
+
+    def _order(self, fill: int) -> range:
+        """The second fill takes the inputs from the last to the first."""
+        return range(len(self.inputs))[:: -1 if fill else 1]
 
     def written(self, sanitized: str, writers: Sequence[Writer]) -> list[str]:
         """The texts that writers give a program that asks for them; of those on which it never ends, none."""
@@ -131,16 +151,21 @@ class ProgramHarness(Harness):
         return tuple(self.layout.outcome(frames[k * size : (k + 1) * size]) for k in range(len(self.inputs)))
 
     def _call(
-        self, calls: list[list[tuple[Program, int]]], todo: range, shared: mmap.mmap, block: int, first: int = 0
+        self,
+        calls: list[list[tuple[Program, int]]],
+        todo: range,
+        shared: mmap.mmap,
+        block: int,
+        order: range | None = None,
     ) -> None:
-        """In the child, as ``Harness`` does it; the second fill takes the inputs from the last to the first."""
+        """In the child, as ``Harness`` does it."""
         address = ctypes.addressof(ctypes.c_char.from_buffer(shared))
         control = ctypes.cast(address, ctypes.POINTER(ctypes.c_uint64))
         for k in todo:
             control[0], control[1] = k, 0
             for r, (program, fill) in enumerate(calls[k]):
                 frames = address + CONTROL_BYTES + (k * len(calls[k]) + r) * block
-                for i in range(first, len(self.inputs))[:: -1 if fill else 1]:
+                for i in self._order(fill) if order is None else order:
                     control[2] = i
                     _start(program, self._texts[i], fill, ctypes.c_void_p(frames + i * self.layout.frame_bytes))
             control[1] = 1
@@ -176,35 +201,47 @@ def compile_program(text: str, codegen: int) -> Program:
     """Machine code of a program's text; ValueError when it is not valid IR, or its variables take too much room."""
     module = parse(text)
     size_of = binding.create_target_data(module.data_layout).get_abi_size
-    own = [
-        v for v in module.global_variables if not v.is_declaration and _CHANGES.match(str(v)) and v.name != "oorl_ub"
-    ]
-    names = [str(v).partition(" = ")[0] for v in own]
-    sizes = [size_of(v.global_value_type) for v in own]
-    if sum(sizes) > VARIABLE_BYTES:
-        raise ValueError(f"memory: the program's variables take {sum(sizes)} bytes, more than {VARIABLE_BYTES}")
+    own = [v for v in module.global_variables if _CHANGES.match(str(v)) and v.name != "oorl_ub"]
+    sizes = {str(v).partition(" = ")[0]: size_of(v.global_value_type) for v in own}
+    if sum(sizes.values()) > VARIABLE_BYTES:
+        raise ValueError(
+            f"memory: the program's variables take {sum(sizes.values())} bytes, more than {VARIABLE_BYTES}"
+        )
+    text, guards = _guarded(text, sizes)
     # LLVM, and the JIT's search for symbols, know things about a function called main.
-    text = re.sub(r"@main(?=\()", "@oorl_main", text)
-    module = parse(text + _addresses(names))
+    module = parse(re.sub(r"@main(?=\()", "@oorl_main", text) + _addresses([*sizes, *guards]))
     engine = binding.create_mcjit_compiler(module, machine(codegen))
     for declared in (*module.functions, *module.global_variables):
         if place := declared.is_declaration and _runtime().places.get(declared.name):
             engine.add_global_mapping(declared, place)
     engine.finalize_object()
-    places = (ctypes.c_void_p * max(1, len(own)))()
+    places = (ctypes.c_void_p * (len(sizes) + len(guards)))()
     ctypes.CFUNCTYPE(None, ctypes.c_void_p)(engine.get_function_address("oorl_addresses"))(places)
-    initial = [
-        None if "zeroinitializer" in str(v).split(", ")[0] else ctypes.create_string_buffer(ctypes.string_at(at, size))
-        for v, at, size in zip(own, places, sizes, strict=False)
-    ]
+    own_places, guard_places = places[: len(sizes)], places[len(sizes) :]
+    initial = [ctypes.string_at(at, size) for at, size in zip(own_places, sizes.values(), strict=True)]
+    kept = [ctypes.create_string_buffer(values) if any(values) else None for values in initial]
     rows = [
-        _Variable(at, size, values and ctypes.addressof(values))
-        for at, size, values in zip(places, sizes, initial, strict=False)
+        _Variable(at, size, values and ctypes.addressof(values), 0)
+        for at, size, values in zip(own_places, sizes.values(), kept, strict=True)
     ]
-    flag = engine.get_global_value_address("oorl_ub") or None
-    return Program(
-        engine, engine.get_function_address("oorl_main"), (_Variable * len(rows))(*rows), flag, tuple(initial)
-    )
+    rows += [_Variable(at, GUARD_BYTES, None, 1) for at in guard_places]
+    main, flag = engine.get_function_address("oorl_main"), engine.get_global_value_address("oorl_ub") or None
+    return Program(engine, main, (_Variable * len(rows))(*rows), flag, tuple(kept))
+
+
+def _guarded(text: str, names: Collection[str]) -> tuple[str, list[str]]:
+    """The text with a guard on either side of every variable, and the guards' names."""
+    lines, guards = [], []
+    for line in text.splitlines():
+        if line.partition(" = ")[0] not in names:
+            lines.append(line)
+            continue
+        # Variables of zeros stand in a section of their own; their guards must, too.
+        value = "zeroinitializer" if line.endswith(" zeroinitializer") else 'c"' + "~" * GUARD_BYTES + '"'
+        guards += [f"@oorl_guard{len(guards)}", f"@oorl_guard{len(guards) + 1}"]
+        before, after = (f"{guard} = global [{GUARD_BYTES} x i8] {value}, align 1" for guard in guards[-2:])
+        lines += [before, line, after]
+    return "\n".join(lines) + "\n", guards
 
 
 def _addresses(names: Sequence[str]) -> str:

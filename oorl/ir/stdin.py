@@ -13,7 +13,7 @@ import re
 MOST_BYTES = 400
 _TERMINATORS = 24  # zeros, say, in a row; a program that reads on gets the end of the file
 _DIRECTIVE = re.compile(
-    rb"(?P<space>\s+)|%(?P<skip>\*?)(?P<width>\d*)(?:hh|h|ll|l|L|q|j|z|t)?(?P<kind>\[\^?\]?[^\]]*\]|[a-zA-Z%])"
+    rb"(?P<space>\s+)|%\*?I?(?P<width>\d*)(?:hh|h|ll|l|L|q|j|z|t)?(?P<kind>\[\^?\]?[^\]]*\]|[a-zA-Z%])"
     rb"|(?P<literal>[^%\s]+)"
 )
 _ALPHABETS = ("ab", "abc", "a-e", "a-z", "a-zA-Z", "01", "0-9", "a-z0-9", "A-Z")
@@ -25,8 +25,11 @@ class Writer:
     def __init__(self, seed: str, constants: list[int]) -> None:
         self.rng = rng = random.Random(seed)
         self.constants = [value for value in constants if -1000 <= value <= 1000]
-        self.marks = [chr(value) for value in constants if 32 <= value < 127]
-        self.letters = _expanded(rng.choice(_ALPHABETS))
+        self.marks = "".join(chr(value) for value in constants if 32 < value < 127)
+        own = self.marks and rng.random() < 0.4  # letters that the program itself names
+        self.letters = (
+            "".join(rng.sample(self.marks, min(4, len(self.marks)))) if own else _expanded(rng.choice(_ALPHABETS))
+        )
         self.top = rng.choice((2, 5, 9, 9, 20, 100))
         self.negative = rng.random() < 0.2
         self.numeric_lines = rng.random() < 0.3

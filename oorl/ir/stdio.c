@@ -17,12 +17,13 @@ struct variable {
     char *at;
     size_t size;
     const char *initial;  // NULL: zeros
+    long guard;           // it stands beside a variable, holds the fill, and must hold it at the end
 };
 
 struct frame {
     int64_t status;
     uint64_t undefined;  // whether the sanitizer's flag went up
-    int64_t length;      // of the output; it may exceed the room
+    int64_t length;      // of the output; it may exceed the room; -1: something was written outside the variables
     char output[];
 };
 
@@ -160,6 +161,23 @@ static void limit(long microseconds) {
     setitimer(ITIMER_PROF, &timer, NULL);
 }
 
+static void lay_out(const struct variable *variables, long count) {
+    for (const struct variable *v = variables; v < variables + count; v++) {
+        if (v->initial)
+            memcpy(v->at, v->initial, v->size);
+        else
+            memset(v->at, v->guard ? filling : 0, v->size);
+    }
+}
+
+static int untouched(const struct variable *variables, long count) {
+    for (const struct variable *v = variables; v < variables + count; v++)
+        for (size_t k = 0; v->guard && k < v->size; k++)
+            if (v->at[k] != (char)filling)
+                return 0;
+    return 1;
+}
+
 // The stack below the call: a read of what the program never wrote there differs between fills.
 static __attribute__((noinline)) void dirty(void) {
     volatile char area[STACK_BYTES];
@@ -170,16 +188,11 @@ void oorl_run(int (*program)(int, char **), const struct variable *variables, lo
               demand *drawing, struct frame *into, long room, int fill, long microseconds, volatile uint8_t *flag) {
     static char name[] = "program", empty[1];
     static char *words[] = {name, NULL};
-    for (long k = 0; k < count; k++) {
-        if (variables[k].initial)
-            memcpy(variables[k].at, variables[k].initial, variables[k].size);
-        else
-            memset(variables[k].at, 0, variables[k].size);
-    }
     strtok(empty, " ");
     draw = drawing, input = drawing ? drawn : text, input_at = 0, input_length = drawing ? 0 : length;
     frame = into, output_room = room, filling = fill, heap_used = 0, status = 0;
     frame->length = 0;
+    lay_out(variables, count);
     oorl_stdin = fopencookie(NULL, "r", (cookie_io_functions_t){.read = read_input});
     oorl_stdout = fopencookie(NULL, "w", (cookie_io_functions_t){.write = write_output});
     oorl_stderr = fopencookie(NULL, "w", (cookie_io_functions_t){.write = write_nowhere});
@@ -195,6 +208,8 @@ void oorl_run(int (*program)(int, char **), const struct variable *variables, lo
     fclose(oorl_stdout);
     fclose(oorl_stdin);
     fclose(oorl_stderr);
+    if (!untouched(variables, count))
+        frame->length = -1;
     frame->status = status & 255;
     frame->undefined = *flag;
 }
