@@ -16,10 +16,10 @@ from oorl.ir.compile import Modules
 from oorl.ir.config import FEWEST_INPUTS, IRConfig
 from oorl.ir.csource import Source
 from oorl.ir.distance import distance, spread, tokens
-from oorl.ir.execute import CODEGENS, EVERY_RUN, FIRST_LOOK, Harness, Run
+from oorl.ir.execute import AS_IT_IS, CODEGENS, EVERY_WAY, FIRST_LOOK, Harness, Run
 from oorl.ir.frontend import rustc_version
 from oorl.ir.inputs import GENERATOR_VERSION, argument_lists, harvest
-from oorl.ir.layout import FILLS, Outcome, arguments_json, outcome_json
+from oorl.ir.layout import Outcome, arguments_json, outcome_json
 from oorl.ir.listing import Listing, listing_of
 from oorl.ir.llvm import versions
 from oorl.ir.mutate import edits_of
@@ -91,18 +91,22 @@ def _reference(
     source: Source, modules: Modules, config: IRConfig, stream: str
 ) -> tuple[Harness, int, tuple[Outcome, ...]]:
     """A harness on inputs free of undefined behaviour, how many were dropped, and the -O0 module's answers."""
+    most = config.inputs * 5 // 4
     drawn = itertools.islice(argument_lists(source.signature, stream, harvest(modules.b0)), config.inputs * 4)
+    unique: dict[str, list] = {}
     try:
-        unique = list({repr(arguments): arguments for arguments in drawn}.values())[: config.inputs * 5 // 4]
-        fine = Harness(source.signature, source.entry, unique).free_of_undefined_behaviour(modules.ub)
+        while len(unique) < most and (arguments := next(drawn, None)) is not None:
+            unique.setdefault(repr(arguments), arguments)
+        harness = Harness(source.signature, source.entry, list(unique.values()))
     except ValueError as err:  # a contract that nothing fulfils
         raise Refused(str(err)) from err
+    fine = harness.free_of_undefined_behaviour(modules.ub)
     if len(fine) < FEWEST_INPUTS:
         raise Refused(
             f"undefined: only {len(fine)} of {len(unique)} inputs are free of undefined behaviour and end in time"
         )
     kept = fine[: config.inputs]
-    harness = Harness(source.signature, source.entry, [unique[k] for k in kept])
+    harness = harness.on([harness.inputs[k] for k in kept])
     [reference] = harness.run([modules.b0])
     if reference.failure:
         raise Refused(f"reference: the function itself ends in a {reference.failure}")
@@ -149,7 +153,7 @@ def _winners(
         raise Refused(f"winners: {len(chosen)} of {len(pool)} distinct texts within the size bounds")
     neutral = _neutral_edits(chosen, set(pool), config, rng)[: config.max_winners - len(chosen)]
     verified = []
-    for text, run in zip(chosen + neutral, harness.run([text.ir for text in chosen + neutral]), strict=True):
+    for text, run in zip(chosen + neutral, harness.run([text.ir for text in chosen + neutral], AS_IT_IS), strict=True):
         if run.stable and run.runs[0] == expected:
             verified.append(text)
         else:
@@ -202,7 +206,7 @@ def _losers(
             if fate == "differs":
                 alive.append(text)
         for text in _varied(alive, kept, config):
-            [run] = harness.run([text.ir], EVERY_RUN, isolate=True)
+            [run] = harness.run([text.ir], EVERY_WAY, isolate=True)
             if run.stable:
                 kept.append((text, run))
             else:
@@ -277,7 +281,7 @@ def _mutants(
 def _winner_row(index: int, text: Text, harness: Harness) -> dict:
     check = {
         "inputs": len(harness.inputs),
-        "fills": len(FILLS),
+        "fills": len({way.fill for way in AS_IT_IS}),
         "codegens": len(CODEGENS),
         "mismatches": 0,
         "validator": None,
@@ -312,8 +316,8 @@ def _loser_row(
         "witness": {
             "input": witness,
             "kind": "ret" if got[witness].ret != expected[witness].ret else "memory",
-            "expected": outcome_json(harness.layout.signature, expected[witness]),
-            "got": outcome_json(harness.layout.signature, got[witness]),
+            "expected": outcome_json(harness.signature, expected[witness]),
+            "got": outcome_json(harness.signature, got[witness]),
         },
         "kill_rate": round(len(killing) / len(expected), 4),
         "distance_parent": round(distances[int(text.origin["parent"][1:])], 4),
