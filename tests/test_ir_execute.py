@@ -12,7 +12,7 @@ pytest.importorskip("ziglang", reason="IR groups need ziglang (the train extra)"
 
 from oorl.ir.compile import compile_sources  # noqa: E402
 from oorl.ir.csource import Source  # noqa: E402
-from oorl.ir.execute import AS_IT_IS, EVERY_WAY, GUARDED, MOST_BLOCKS, Harness  # noqa: E402
+from oorl.ir.execute import AS_IT_IS, EVERY_WAY, FIRST_LOOK, GUARDED, MOST_BLOCKS, Harness  # noqa: E402
 from oorl.ir.inputs import MAX_LENGTH, argument_lists, harvest  # noqa: E402
 from oorl.ir.layout import arguments_from_json, arguments_json, outcome_json  # noqa: E402
 from oorl.ir.signature import CSignature  # noqa: E402
@@ -90,8 +90,7 @@ def test_crashes_and_endless_loops_end_only_themselves():
         body(ARRAY, "  ret i64 %1"),
     ]
     harness = Harness(ARRAY, "f", [[[1, 2], 2], [[], 0]])
-    for isolate in (False, True):
-        runs = harness.run(texts, isolate=isolate)
+    for runs in (harness.run(texts), harness.run(texts, FIRST_LOOK, recover=True), harness.decide(texts)):
         assert [run.failure for run in runs[:2]] == ["timeout", "crash"]
         assert runs[3].failure == "timeout", "the tank is empty before the stack ends"
         assert runs[4].stable and returns(harness, runs[4].runs[0]) == ["2", "0"]
@@ -130,7 +129,7 @@ def test_reads_that_depend_on_what_lies_beside_are_unstable():
         ),
     }
     harness = Harness(BOTH, "f", [[[1, 2], 2, [5, 6], 2], [[3, 4], -1, [7, 8], 2], [[3, 4], 1, [7, 8], 2]])
-    for name, run in zip(texts, harness.run([head + text for text in texts.values()], isolate=True), strict=True):
+    for name, run in zip(texts, harness.decide([head + text for text in texts.values()]), strict=True):
         assert run.failure or not run.stable, name
 
 

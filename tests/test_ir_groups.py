@@ -140,9 +140,9 @@ def test_members_are_clean_distinct_and_within_the_bounds(groups):
         for loser in group.losers:
             assert 0 < loser["kill_rate"] <= 1
             assert 0 < loser["distance_nearest"] <= loser["distance_parent"]
-            assert loser["bin"] == (
-                "hard" if loser["distance_nearest"] < 0.02 else "mid" if loser["distance_nearest"] < 0.1 else "easy"
-            )
+            near, seen = loser["distance_nearest"], loser["kill_rate"]
+            points = (near >= 0.02) + (near >= 0.1) + (seen >= 0.25) + (seen >= 0.75)
+            assert loser["bin"] == ("hard" if points < 2 else "mid" if points == 2 else "easy")
             assert (loser["style"] == "reopt") == bool(loser["reopt_pipeline"])
         assert any("neutral:" in step for winner in group.winners for step in winner["pipeline"])
 

@@ -1,13 +1,15 @@
 """Running IR: called in forked children, under limits, several memory fills and two code-generation levels.
 
-A child answers through shared memory in frames of fixed size (``oorl.ir.layout``). Winners and first looks at
-mutants share a child, which is replaced when it dies; the runs that decide about a loser have a child of their own,
-for a mutant may scribble over anything.
+A child answers through shared memory in frames of fixed size (``oorl.ir.layout``). Forks of a process that holds LLVM
+are dear, so texts share a child, which is replaced when it dies. In a first look it does not even die: a fault ends the
+text and the next one follows. ``decide`` is for mutants, which may scribble over anything: it believes a child only if
+none of the texts in it misbehaved.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import gc
 import mmap
 import os
@@ -47,7 +49,9 @@ ARENA_STEP = 1 << 14
 ARENA_SHIFTS = (0x000, 0x110, 0x290, 0x3D0)
 
 _CONTROL = struct.Struct("<QQQq")  # the text being run, whether it is done, the input being run, blocks left
-_CONTROL_BYTES = 64
+_CONTROL_BYTES = 64  # behind them, a byte for each text's failure
+FAILURES = (None, "crash", "timeout")
+_FAULTS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 _DRIVER_ARGUMENTS = 13
 
 
@@ -83,6 +87,7 @@ class Harness:
         self._arenas = [base + ARENA_STEP * k + shift for k, shift in enumerate(ARENA_SHIFTS)]
         laid = list(zip(self._layouts, FILLS, self._arenas, strict=True))
         self._before = [[layout.image(arguments, fill) for arguments in inputs] for layout, fill, _ in laid]
+        self._places = [[layout.places(arguments) for arguments in inputs] for layout in self._layouts]
         self._images = [ctypes.create_string_buffer(b"".join(images) or b"\0") for images in self._before]
         slots = [b"".join(layout.slots(arguments, address) for arguments in inputs) for layout, _, address in laid]
         self._slots = [ctypes.create_string_buffer(rows or b"\0") for rows in slots]
@@ -93,28 +98,38 @@ class Harness:
         """A harness of the same function on other inputs."""
         return Harness(self.signature, self.entry, inputs, self._driver)
 
-    def run(self, texts: Sequence[str], plan: Sequence[Way] = EVERY_WAY, isolate: bool = False) -> list[Run]:
-        """Run every text in every way of ``plan``; ``isolate`` gives each text a process of its own."""
+    def run(self, texts: Sequence[str], plan: Sequence[Way] = EVERY_WAY, recover: bool = False) -> list[Run]:
+        """Run every text in every way of ``plan``; ``recover``: the child goes on after a fault."""
         calls = [[(self._compiled(text, way), way.fill) for way in plan] for text in texts]
-        block = self._block_bytes
-        with mmap.mmap(-1, _CONTROL_BYTES + max(1, len(texts) * len(plan) * block)) as shared:
-            failures: dict[int, str] = {}
+        block, before = self._block_bytes, _CONTROL_BYTES + len(texts)
+        with mmap.mmap(-1, before + max(1, len(texts) * len(plan) * block)) as shared:
             start = 0
             while start < len(texts):
-                stop = start + 1 if isolate else len(texts)
                 shared[:_CONTROL_BYTES] = bytes(_CONTROL_BYTES)
-                status = self._fork(lambda: self._call(calls, range(start, stop), shared, block))  # noqa: B023
+                status = self._fork(lambda: self._call(calls, range(start, len(texts)), shared, recover=recover))  # noqa: B023
                 current, done, _, left = _CONTROL.unpack_from(shared)
                 if not done:
-                    failures[current] = "timeout" if left < 0 or status == signal.SIGPROF else "crash"
+                    timeout = left < 0 or status == signal.SIGPROF
+                    shared[_CONTROL_BYTES + current] = FAILURES.index("timeout" if timeout else "crash")
                 start = current + 1
             results = []
             for k in range(len(texts)):
-                offsets = [_CONTROL_BYTES + (k * len(plan) + r) * block for r in range(len(plan))]
+                failure = FAILURES[shared[_CONTROL_BYTES + k]]
+                offsets = [before + (k * len(plan) + r) * block for r in range(len(plan))]
                 frames = [(shared[o : o + block], way.fill) for o, way in zip(offsets, plan, strict=True)]
-                failure = failures.get(k)
                 results.append(Run(failure, () if failure else tuple(self._outcomes(*pair) for pair in frames)))
             return results
+
+    def decide(self, texts: Sequence[str]) -> list[Run]:
+        """Run mutants in every way. Where one misbehaves, the others are run again without it: what they showed may be
+        its doing.
+        """
+        runs: dict[str, Run] = {}
+        while waiting := [text for text in texts if text not in runs]:
+            tried = dict(zip(waiting, self.run(waiting), strict=True))
+            misbehaved = {text: run for text, run in tried.items() if not run.stable}
+            runs |= misbehaved or tried
+        return [runs[text] for text in texts]
 
     @property
     def _block_bytes(self) -> int:
@@ -124,16 +139,17 @@ class Harness:
         """Indices of the inputs on which the sanitized module ends, its flag down; empty when too many kill it."""
         calls = [[(self._compiled(sanitized, GUARDED[0]), 0)]]
         block = self._block_bytes
-        with mmap.mmap(-1, _CONTROL_BYTES + max(1, block)) as shared:
+        before = _CONTROL_BYTES + 1
+        with mmap.mmap(-1, before + max(1, block)) as shared:
             killed, first, done = set(), 0, 0
             while not done and len(killed) <= restarts:
                 shared[:_CONTROL_BYTES] = bytes(_CONTROL_BYTES)
-                self._fork(lambda: self._call(calls, range(1), shared, block, first))  # noqa: B023
+                self._fork(lambda: self._call(calls, range(1), shared, first))  # noqa: B023
                 _, done, last, _ = _CONTROL.unpack_from(shared)
                 if not done:
                     killed.add(last)
                     first = last + 1
-            frames = shared[_CONTROL_BYTES : _CONTROL_BYTES + block]
+            frames = shared[before : before + block]
         flags = [frames[k * self._layouts[0].frame_bytes + 8] for k in range(len(self.inputs))]
         return [k for k, flag in enumerate(flags) if not flag and k not in killed] if done else []
 
@@ -145,35 +161,40 @@ class Harness:
         return self._engines[key]
 
     def _outcomes(self, frames: bytes, fill: int) -> tuple[Outcome | None, ...]:
-        layout = self._layouts[fill]
-        size = layout.frame_bytes
-        pieces = (frames[k * size : (k + 1) * size] for k in range(len(self.inputs)))
-        return tuple(layout.outcome(*row) for row in zip(pieces, self._before[fill], self.inputs, strict=True))
+        size, places, images = self._layouts[fill].frame_bytes, self._places[fill], self._before[fill]
+        return tuple(
+            place.outcome(frames[k * size : (k + 1) * size], image)
+            for k, (place, image) in enumerate(zip(places, images, strict=True))
+        )
 
     def _call(
         self,
         calls: list[list[tuple[binding.ExecutionEngine, int]]],
         todo: range,
         shared: mmap.mmap,
-        block: int,
         first: int = 0,
+        recover: bool = False,
     ) -> None:
         """In the child: every call is announced before it is made, so that the parent knows where a child died."""
         address = ctypes.addressof(ctypes.c_char.from_buffer(shared))
-        control = ctypes.cast(address, ctypes.POINTER(ctypes.c_uint64))
-        kind = ctypes.CFUNCTYPE(None, *[ctypes.c_uint64] * _DRIVER_ARGUMENTS)
+        control = ctypes.cast(address, ctypes.POINTER(ctypes.c_int64))
+        failures = ctypes.cast(address + _CONTROL_BYTES, ctypes.POINTER(ctypes.c_uint8))
+        kind = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_uint64] * _DRIVER_ARGUMENTS)
         drive = kind(self._driver.get_function_address("oorl_drive"))
+        if recover:
+            for number in _FAULTS:
+                _libc().signal(number, ctypes.c_void_p(self._driver.get_function_address("oorl_caught")))
         unused_flag = ctypes.c_uint64()
         for k in todo:
             control[0], control[1] = k, 0
             for r, (engine, fill) in enumerate(calls[k]):
                 flag = engine.get_global_value_address("oorl_ub") or ctypes.addressof(unused_flag)
-                frames = address + _CONTROL_BYTES + (k * len(calls[k]) + r) * block
+                frames = address + _CONTROL_BYTES + len(calls) + (k * len(calls[k]) + r) * self._block_bytes
                 if tank := engine.get_global_value_address(TANK_GLOBAL):
                     ctypes.c_uint64.from_address(tank).value = address + 24
                     ctypes.c_uint8.from_address(engine.get_global_value_address(FILL_GLOBAL)).value = FILLS[fill]
                 signal.setitimer(signal.ITIMER_PROF, CALL_CPU_S)
-                drive(
+                fault = drive(
                     engine.get_function_address(self.entry),
                     first,
                     len(self.inputs),
@@ -189,6 +210,9 @@ class Harness:
                     MOST_BLOCKS,
                 )
                 signal.setitimer(signal.ITIMER_PROF, 0)
+                if fault:
+                    failures[k] = FAILURES.index("timeout" if control[3] < 0 else "crash")
+                    break
             control[1] = 1
 
     def _fork(self, body) -> int:
@@ -208,7 +232,8 @@ class Harness:
 def driver_text(signature: CSignature) -> str:
     """IR of the loop over inputs: lay out the arena, dirty the stack, call, store the frame.
 
-    The stack below the call is filled as the arena is: a read of something never written differs between fills.
+    It returns 1 when ``oorl_caught``, as the handler of a fault, ended a call. The stack below the call is filled as
+    the arena is: a read of something never written differs between fills.
     """
     lines, arguments = [], []
     for k, p in enumerate(signature.params):
@@ -254,14 +279,35 @@ define internal void @dirty(i8 %fill) noinline {
   call void @llvm.memset.p0.i64(ptr %area, i8 %fill, i64 4096, i1 true)
   ret void
 }
-define void @oorl_drive(ptr %function, i64 %first, i64 %count, ptr %slots, ptr %images, ptr %arena, i64 %size,
+@oorl_place = internal global [1024 x i8] zeroinitializer, align 16
+@oorl_inside = internal global i8 0
+define void @oorl_caught(i32 %number) {
+  %inside = load volatile i8, ptr @oorl_inside
+  %ours = icmp ne i8 %inside, 0
+  br i1 %ours, label %back, label %die
+back:
+  call void @siglongjmp(ptr @oorl_place, i32 1)
+  unreachable
+die:
+  %old = call ptr @signal(i32 %number, ptr null)
+  ret void
+}
+define i32 @oorl_drive(ptr %function, i64 %first, i64 %count, ptr %slots, ptr %images, ptr %arena, i64 %size,
                         ptr %frames, ptr %flag, i64 %fill, ptr %progress, ptr %tank, i64 %blocks) {
 entry:
+  %back = call i32 @__sigsetjmp(ptr @oorl_place, i32 1) returns_twice
+  %fault = icmp ne i32 %back, 0
+  br i1 %fault, label %caught, label %begin
+caught:
+  store volatile i8 0, ptr @oorl_inside
+  ret i32 1
+begin:
+  store volatile i8 1, ptr @oorl_inside
   %frame_size = add i64 %size, HEADER
   %fill8 = trunc i64 %fill to i8
   br label %head
 head:
-  %i = phi i64 [ %first, %entry ], [ %next, %body ]
+  %i = phi i64 [ %first, %begin ], [ %next, %body ]
   %more = icmp ult i64 %i, %count
   br i1 %more, label %body, label %end
 body:
@@ -285,8 +331,12 @@ CALL
   %next = add i64 %i, 1
   br label %head
 end:
-  ret void
+  store volatile i8 0, ptr @oorl_inside
+  ret i32 0
 }
+declare i32 @__sigsetjmp(ptr, i32) returns_twice
+declare void @siglongjmp(ptr, i32) noreturn
+declare ptr @signal(i32, ptr)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 """
@@ -299,10 +349,15 @@ def compile_module(text: str, codegen: int) -> binding.ExecutionEngine:
     return engine
 
 
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
+
+
 def limit_this_process() -> None:
     """In a child that runs what cannot be trusted: CPU time, memory, no files, no core dump, no output."""
     gc.disable()  # a collection would touch, and so copy, every page shared with the parent
-    for number in (signal.SIGPROF, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT):
+    for number in (signal.SIGPROF, signal.SIGABRT, *_FAULTS):
         signal.signal(number, signal.SIG_DFL)  # each ends the process at once, whatever handlers were inherited
     for kind, limit in (
         (resource.RLIMIT_CPU, CHILD_CPU_S),

@@ -64,18 +64,33 @@ class Layout:
                 slots.append(struct.pack(f"<{p.scalar.format}", value).ljust(8, b"\0"))
         return b"".join(slots)
 
-    def outcome(self, frame: bytes, image: bytes, arguments: list) -> Outcome | None:
-        """The outcome a frame shows, or None when a red zone was written."""
-        after, memory, position, untouched = frame[HEADER:], {}, 0, True
+    def places(self, arguments: list) -> Places:
+        """Where an input's buffers lie in a frame's arena, and what lies between them."""
         values = {p.name: value for p, value in zip(self.signature.params, arguments, strict=True)}
+        payloads, between, position = {}, [], 0
         for p in self._order:
             start = self.offsets[p.name]
             end = start + len(values[p.name]) * p.size
-            untouched &= after[position:start] == image[position:start]
-            memory[p.name] = comparable(after[start:end], p)
+            payloads[p.name] = (p, start, end)
+            between.append((position, start))
             position = end
-        untouched &= after[position:] == image[position:]
-        return Outcome(frame[:8], tuple(memory[p.name] for p in self.signature.buffers)) if untouched else None
+        between.append((position, self.arena_bytes))
+        return Places(tuple(payloads[p.name] for p in self.signature.buffers), tuple(between))
+
+
+@dataclass(frozen=True)
+class Places:
+    """Extents of an input's buffers, in the signature's order, and of everything between them."""
+
+    payloads: tuple[tuple[Parameter, int, int], ...]
+    between: tuple[tuple[int, int], ...]
+
+    def outcome(self, frame: bytes, image: bytes) -> Outcome | None:
+        """The outcome a frame shows, or None when a red zone was written."""
+        after = frame[HEADER:]
+        if any(after[start:end] != image[start:end] for start, end in self.between):
+            return None
+        return Outcome(frame[:8], tuple(comparable(after[start:end], p) for p, start, end in self.payloads))
 
 
 def outcome_json(signature: CSignature, outcome: Outcome) -> dict:

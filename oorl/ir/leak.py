@@ -10,21 +10,17 @@ is what a group loss compares: the harder question.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from oorl.data.ir_groups import IRGroup
 from oorl.errors import UserError
-from oorl.ir.clean import instruction_count
-from oorl.ir.distance import tokens
+from oorl.ir.candidate import surface
 
 if TYPE_CHECKING:
     import numpy as np
 
-FLAGS = "nsw nuw exact disjoint nneg samesign inbounds nusw".split()
-ATTRIBUTES = "zeroext signext tail volatile immarg readonly".split()
 BOUNDS = (0.45, 0.55)  # the interval must lie within
 FOLDS, RESAMPLES = 5, 1000
 FEWEST_GROUPS = 50
@@ -43,33 +39,6 @@ class Leak:
     @property
     def within_bounds(self) -> bool:
         return BOUNDS[0] <= self.low and self.high <= BOUNDS[1]
-
-
-def surface(text: str) -> list[float]:
-    """The features of one text; none says what it computes."""
-    lines = text.splitlines()
-    words = re.findall(r"\w+", text)
-    instructions = [line for line in lines if line.startswith("  ")]
-    locals_ = [int(name) for name in re.findall(r"%(\d+)", text)]
-    constants = re.findall(r"(?<![%@\w.])-?\d+(?![\w.:])", text)
-    return [
-        len(text),
-        len(lines),
-        instruction_count(text),
-        len(tokens(text)),
-        sum(line[:1].isdigit() for line in lines),  # labels
-        sum(line.startswith("declare") for line in lines),
-        max(map(len, instructions), default=0),
-        sum(map(len, instructions)) / max(1, len(instructions)),
-        max(locals_, default=0),
-        len(set(locals_)),
-        len(locals_),
-        len(constants),
-        len(set(constants)),
-        max(map(len, constants), default=0),
-        text.count(" = "),
-        *(words.count(word) for word in (*FLAGS, *ATTRIBUTES)),
-    ]
 
 
 def leak_test(groups: Iterable[IRGroup], seed: int = 0) -> list[Leak]:
@@ -97,7 +66,7 @@ def leak_test(groups: Iterable[IRGroup], seed: int = 0) -> list[Leak]:
     return leaks
 
 
-def _table(groups: Iterable[IRGroup]) -> tuple[list[list[float]], list[bool], list[int], dict[str, int]]:
+def _table(groups: Iterable[IRGroup]) -> tuple[list[tuple[float, ...]], list[bool], list[int], dict[str, int]]:
     """Features, labels and functions of every member; groups of one cluster are one function."""
     rows, is_loser, owner = [], [], []
     clusters: dict[str, int] = {}

@@ -137,9 +137,7 @@ def _run(ir: str, entry: str, signature: CSignature, inputs: list[list]) -> list
             return "timeout" if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPROF else "crash"
         data = shared[8:]
     pieces = [data[k * frame : (k + 1) * frame] for k in range(len(AS_IT_IS) * len(inputs))]
-    read = [
-        _read(piece, signature, arguments) for piece, arguments in zip(pieces, inputs * len(AS_IT_IS), strict=True)
-    ]
+    read = [_read(piece, signature, arguments) for piece, arguments in zip(pieces, inputs * len(AS_IT_IS), strict=True)]
     return [read[r * len(inputs) : (r + 1) * len(inputs)] for r in range(len(AS_IT_IS))]
 
 
