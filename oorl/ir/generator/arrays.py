@@ -105,12 +105,12 @@ def change_in_place(f: Function, xs: Array, others: tuple[Array, ...] = ()) -> L
         before = [line]
 
     def body(elements: list[Place], i: Place | None, skips: bool) -> Lines:
-        lines = temporary(f) if f.chance(0.2) else []
+        step_first = state is not None and f.chance(0.3)
+        lines = update(f, state, 1) if step_first else temporary(f) if f.chance(0.2) else []
         step = assignment(f, elements[0])
         lines += conditional(f, step, assignment(f, elements[0]) if f.chance(0.3) else None) if f.chance(0.55) else step
-        if state:
-            new = update(f, state, 1) if f.chance(0.6) else [f"{state.text} = {elements[0].text};"]
-            lines = [*lines, *new] if f.chance(0.7) else [*new, *lines]
+        if state and not step_first:
+            lines += update(f, state, 1) if f.chance(0.6) else [f"{state.text} = {elements[0].text};"]
         return lines
 
     return [*before, *over(f, xs, body, others=others)]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from oorl.ir.generator import arrays, matrices, scalars, structs, texts, words
 from oorl.ir.generator.function import Array, Function, Lines, Text, indented
+from oorl.ir.generator.identity import FIXED_WIDTHS
 from oorl.ir.generator.kinds import (
     BOOL,
     DOUBLE,
@@ -31,6 +32,7 @@ ATTEMPTS = 200
 MOST_LINES, FEWEST_LINES = 26, 3
 SUBJECTS = (("array", 34), ("text", 20), ("scalar", 20), ("record", 10), ("records", 9), ("matrix", 7))
 _RESULTS = ((INT, 52), (LONG, 9), (UINT, 8), (ULONG, 2), (BOOL, 8), (DOUBLE, 4), (FLOAT, 1))
+_WIDTHS = re.compile("|".join(rf"\b{name}\b" for name in FIXED_WIDTHS))
 _VERBS = (
     ("count", "count"), ("search|find|halving", "search"), ("best", "best"), ("change|mode|shifted", "change"),
     ("filter|keep", "filter"), ("copy|to_|rows_out|histogram|bins", "copy"), ("order|pairs|neighbours|across", "order"),
@@ -69,8 +71,8 @@ def _attempt(rng: random.Random) -> Drawn:
     if f.chance(0.12):
         f.table()
     skeletons, lines = build(f, writes)
-    f.entry = _name(f, subject, skeletons[0])
-    lines += _end(f)
+    f.entry = f.entry or _name(f, subject, skeletons[0])
+    lines += [] if lines[-1].startswith("return") else _end(f)
     if f.scope.unread or not FEWEST_LINES <= len(lines) <= MOST_LINES:
         raise Rejected
     return Drawn(_text(f, lines), f.entry, tuple(skeletons))
@@ -89,8 +91,11 @@ def _text(f: Function, lines: Lines) -> str:
     words_used = set(re.findall(r"\w+", " ".join(lines)))
     helpers = [text for name, text in f.helpers if name in words_used]
     statics = [text for name, text in f.statics if name in words_used]
-    parts = [*f.declarations, *helpers, contract, head, "{", *indented([*statics, *lines]), "}"]
-    return "\n".join(part for part in parts if part) + "\n"
+    declarations = f.declarations
+    functions = "\n".join([*helpers, contract, head, "{", *indented([*statics, *lines]), "}"])
+    if f.chance(0.15) and (short := _WIDTHS.sub(lambda found: FIXED_WIDTHS[found[0]], functions)) != functions:
+        declarations, functions = ["#include <stdint.h>", *declarations], short
+    return "\n".join([*declarations, functions]) + "\n"
 
 
 def _end(f: Function) -> Lines:
@@ -101,6 +106,9 @@ def _end(f: Function) -> Lines:
         raise Rejected
     if f.result is None:
         return []
+    real = next((place.kind for place in owed if place.kind.is_float), None)
+    if real and f.result != BOOL and f.chance(0.8):
+        f.result = real  # numbers returned before convert to it
     if f.result == BOOL:
         return [f"return {_verdict(f, owed).text};"]
     kind = promoted(f.result)
@@ -149,7 +157,7 @@ def _finished(f: Function, value: Term, kind: Kind) -> Term:
         return f.draw.extreme(value, f.draw.number(kind))
     if draw < 0.7:
         return chosen(f.draw.test(1), value, f.draw.other(kind, 0, value))
-    return binary(f.rng.choice("+-"), value, f.draw.of(kind, 1))
+    return binary(f.rng.choice("+-"), value, f.draw.other(kind, 1, value))
 
 
 def _verdict(f: Function, owed: list[Place]) -> Term:

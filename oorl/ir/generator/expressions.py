@@ -40,6 +40,7 @@ _DIVISORS = (2, 2, 3, 3, 4, 5, 7, 8, 10)
 _MASKS = (1, 3, 7, 15, 15, 31, 63, 255)
 _MULTIPLIERS = (31, 33, 17, 131, 16777619, 2654435761)
 _EXACT = (0.25, 0.5, 0.5, 1.5, 2.0, 2.0, 3.0, 4.0, 0.125, 10.0)
+_ORDERS = ("<", ">", "<=", ">=", "<", ">")
 # Classes of characters, as a test of ``{}``.
 _CLASSES = (
     ("{} >= '0' && {} <= '9'", 48, 57), ("{} >= 'a' && {} <= 'z'", 97, 122), ("{} >= 'A' && {} <= 'Z'", 65, 90),
@@ -119,6 +120,8 @@ class Expressions:
     def _convertible(self, place: Place, kind: Kind) -> bool:
         if kind.is_float or not place.kind.is_float:
             return True
+        if kind.wraps and place.low < 0:
+            return False
         return place.sure and max(abs(place.low), abs(place.high)) < 1e6
 
     def converted(self, term: Term, kind: Kind) -> Term:
@@ -292,11 +295,10 @@ class Expressions:
             b = self.other(a.kind, min(depth, 1), a)
             overlap = min(a.high, b.high) - max(a.low, b.low)
             if not b.constant and a.kind.wraps == b.kind.wraps and overlap > 0:
-                op = self.rng.choice(("<", ">", "<=", ">=", "<", ">", "==", "!="))
+                op = self.rng.choice(_ORDERS if a.kind.is_float or b.kind.is_float else (*_ORDERS, "==", "!="))
                 return binary(op, a, b)
-        op = self.rng.choice(("<", ">", "<=", ">=", "<", ">", "==", "!="))
-        if a.kind.is_float and op in ("==", "!="):
-            op = "<"
+        few = not a.kind.is_float and a.high - a.low <= 24
+        op = self.rng.choice(_ORDERS if not few else (*_ORDERS, "==", "!="))
         return binary(op, a, self.threshold(a))
 
     def threshold(self, a: Term) -> Term:
@@ -318,7 +320,7 @@ class Expressions:
         if classes and letter.level > UNARY and self.chance(0.6):
             text = self.rng.choice(classes).replace("{}", letter.text)
             return truth(text, LOGICAL_OR if "||" in text else LOGICAL_AND)
-        op = self.rng.choice(("==", "!=", "<", ">", ">="))
+        op = self.rng.choice(("==", "!=", "<", ">", ">=") if len(place.letters) <= 12 else ("<", ">", ">="))
         codes = sorted(map(ord, place.letters)) or list(range(int(letter.low), int(letter.high) + 1))
         codes = (
             codes[1:] if op in ("<", ">=") and len(codes) > 1 else codes[:-1] if op == ">" and len(codes) > 1 else codes
