@@ -7,11 +7,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from oorl.ir.generator import arrays, matrices, scalars, structs, texts, words
+from oorl.ir.generator import arrays, matrices, positions, scalars, structs, texts, words
 from oorl.ir.generator.function import Array, Function, Lines, Text, indented
 from oorl.ir.generator.identity import FIXED_WIDTHS
 from oorl.ir.generator.kinds import (
     BOOL,
+    CHAR,
     DOUBLE,
     FLOAT,
     INT,
@@ -73,7 +74,9 @@ def _attempt(rng: random.Random) -> Drawn:
     skeletons, lines = build(f, writes)
     f.entry = f.entry or _name(f, subject, skeletons[0])
     lines += [] if lines[-1].startswith("return") else _end(f)
-    if f.scope.unread or not FEWEST_LINES <= len(lines) <= MOST_LINES:
+    words_used = set(re.findall(r"\w+", " ".join(lines)))
+    named = {re.split(r"[ *]", param)[-1] for param in f.params}
+    if f.scope.unread or not named <= words_used or not FEWEST_LINES <= len(lines) <= MOST_LINES:
         raise Rejected
     return Drawn(_text(f, lines), f.entry, tuple(skeletons))
 
@@ -180,14 +183,14 @@ def _more_scalars(f: Function, shares: tuple[float, ...] = (0.5, 0.15)) -> None:
 def _over_arrays(f: Function, writes: bool) -> tuple[list[str], Lines]:
     first = f.pick(arrays.WRITERS if writes else arrays.READERS)
     special = f.rng.random()
-    least = 1 if first in arrays.LONG_ENOUGH or f.chance(0.3) else 0
+    least = 1 if first is positions.shifted or f.chance(0.3) else 0
     if not writes and special < 0.06:
         return _merged(f)
     if not writes and special < 0.11:
         n = f.length(least)
         xs = f.array(n, order="sorted", least=least)
         _more_scalars(f, (0.8, 0.1))
-        return ["halving"], arrays.halving(f, xs)
+        return ["halving"], positions.halving(f, xs)
     writable = writes or (f.result is None)
     second = f.chance(0.25)
     if f.chance(0.5):
@@ -216,7 +219,7 @@ def _length_named(f: Function, name: str, least: int) -> str:
     f.scope.names.add(name)
     f.params.append(f"int {name}")
     f.clauses.append(f"{name} in {least}..{f.rng.choice((6, 8, 9))}")
-    f.scope.add(arrays.Place(name, INT, least, 9, name, weight=0.3))
+    f.scope.add(Place(name, INT, least, 9, name, weight=0.3))
     return name
 
 
@@ -226,7 +229,7 @@ def _merged(f: Function) -> tuple[list[str], Lines]:
     xs = f.array(n, kind=kind, order="sorted", bounds=(0, 12))
     m = f.length(0, 6)
     ys = f.array(m, kind=kind, order="sorted", bounds=(0, 12), pool=words.SECOND_ARRAYS)
-    return ["merge"], arrays.merge(f, xs, (ys,))
+    return ["merge"], positions.merge(f, xs, ys)
 
 
 def _over_texts(f: Function, writes: bool) -> tuple[list[str], Lines]:
@@ -234,7 +237,7 @@ def _over_texts(f: Function, writes: bool) -> tuple[list[str], Lines]:
     alphabet = f.rng.choice(("0-9", "0-9+-", "0-9,", "0-9-")) if skeleton is texts.parse_number else ""
     text: Text = f.text(writable=writes, alphabet=alphabet)
     if f.chance(0.25):
-        f.scalar(arrays.Kind("char", "char"), (text.low, text.high) if text.low >= 33 else (97, 122))
+        f.scalar(CHAR, (text.low, text.high) if text.low >= 33 else (97, 122))
     _more_scalars(f, (0.3,))
     lines, names = skeleton(f, text), [skeleton.__name__]
     return names, lines

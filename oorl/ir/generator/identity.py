@@ -16,9 +16,9 @@ FIXED_WIDTHS = {
 }  # fmt: skip
 _PLAIN = {fixed: plain for plain, fixed in FIXED_WIDTHS.items()}
 _WORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
-    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while bool true false "
-    "fabs llabs".split()
+    "auto break case char const continue default do double else enum extern float for goto if inline int long "
+    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while "
+    "bool true false fabs llabs".split()
 )
 
 

@@ -19,6 +19,11 @@ def counter(f: Function, most: float = 8) -> Place:
     return Place(name, INT, 0, most, name, weight=0.8)
 
 
+def ascending(i: str, stop: str | int, start: str | int = 0) -> str:
+    """The head of a loop from ``start`` to below ``stop``."""
+    return f"for (int {i} = {start}; {i} < {stop}; {i}++)"
+
+
 def over(f: Function, array: Array, body: Body, *, others: tuple[Array, ...] = (), indexed: bool = False) -> Lines:
     """A loop over an array (and others of the same length)."""
     forms = [("for", 10), ("down", 2), ("while", 3)]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from oorl.ir.generator import words
-from oorl.ir.generator.arrays import exchange
 from oorl.ir.generator.function import Array, Function, Lines, braced
 from oorl.ir.generator.kinds import INT, binary, promoted
+from oorl.ir.generator.loops import ascending
+from oorl.ir.generator.positions import exchange
 from oorl.ir.generator.scope import Place
 from oorl.ir.generator.statements import accumulator, assignment, change, conditional, turn, update
 
@@ -27,8 +28,8 @@ class Matrix:
 def _loops(
     f: Function, m: Matrix, body: Lines, i: str, j: str, start: str = "0", between: Lines = (), after: Lines = ()
 ) -> Lines:
-    inner = braced(f"for (int {j} = {start}; {j} < {m.cols}; {j}++)", body)
-    return braced(f"for (int {i} = 0; {i} < {m.rows}; {i}++)", [*between, *inner, *after])
+    inner = braced(ascending(j, m.cols, start), body)
+    return braced(ascending(i, m.rows), [*between, *inner, *after])
 
 
 def _indices(f: Function) -> tuple[str, str]:
@@ -121,7 +122,7 @@ def diagonal(f: Function, m: Matrix) -> Lines:
     cells = (m.cells.at(f"{i} * {m.cols} + {i}"), m.cells.at(f"{i} * {m.cols} + {m.cols} - 1 - {i}"))
     with f.scope.inner(*cells, Place(i, INT, 0, 4, i, weight=0.5)):
         body = [*change(f, total), *(change(f, total, 1) if f.chance(0.4) else [])]
-    return [line, *braced(f"for (int {i} = 0; {i} < {m.cols}; {i}++)", body)]
+    return [line, *braced(ascending(i, m.cols), body)]
 
 
 def around(f: Function, m: Matrix) -> Lines:

@@ -1,4 +1,4 @@
-"""Structs that generated functions work on: a tag always stands for the same fields, so functions share declarations."""
+"""Structs that generated functions work on: a tag stands for the same fields everywhere, so declarations are shared."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _shape(tag: str, one: str, many: str, *members: tuple) -> Shape:
 SHAPES = (
     _shape("point", "p", "points", ("x", INT, -20, 20), ("y", INT, -20, 20)),
     _shape("vec3", "v", "vs", ("x", DOUBLE, -8, 8), ("y", DOUBLE, -8, 8), ("z", DOUBLE, -8, 8)),
-    _shape("rect", "r", "rects", ("left", INT, 0, 12), ("top", INT, 0, 12), ("width", INT, 0, 9), ("height", INT, 0, 9)),
+    _shape("rect", "r", "rects", ("left", INT, 0, 12), ("top", INT, 0, 12), ("width", INT, 0, 9), ("rows", INT, 0, 9)),
     _shape("span", "s", "spans", ("start", INT, 0, 20), ("end", INT, 0, 30)),
     _shape("pixel", "px", "pixels", ("red", UCHAR, 0, 255), ("green", UCHAR, 0, 255), ("blue", UCHAR, 0, 255)),
     _shape("account", "acct", "accounts", ("balance", LONG, -500, 500), ("limit", INT, 0, 300), ("frozen", BOOL, 0, 1)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from oorl.ir.generator import words
 from oorl.ir.generator.function import Function, Lines, braced, indented
 from oorl.ir.generator.kinds import BOOL, INT, LONG, UINT, ULONG, Kind, binary, literal, promoted
+from oorl.ir.generator.loops import ascending
 from oorl.ir.generator.scope import Place
 from oorl.ir.generator.statements import (
     accumulator,
@@ -34,7 +35,7 @@ def bit_loop(f: Function) -> Lines:
     i = f.scope.name(words.COUNTERS)
     with f.scope.inner(Place(f"(({x.text} >> {i}) & 1)", promoted(x.kind), 0, 1, x.root, weight=3.0)):
         body = change(f, total, 1)
-    return [line, *braced(f"for (int {i} = 0; {i} < {bits}; {i}++)", body)]
+    return [line, *braced(ascending(i, bits), body)]
 
 
 def digit_loop(f: Function) -> Lines:
@@ -128,7 +129,7 @@ def recurrence(f: Function) -> Lines:
         body.insert(2, f"    {t} -= {f.rng.choice((97, 100, 499))};")
     return [
         f"{kind.name} {a.text} = {starts[0]}, {b.text} = {starts[1]};",
-        *braced(f"for (int {i} = 0; {i} < {n.text}; {i}++)", body),
+        *braced(ascending(i, n.text), body),
     ]
 
 
@@ -249,7 +250,7 @@ def averaging(f: Function) -> Lines:
         )
     return [
         f"{kind.name} {guess.text} = {x.text} > 1.0{suffix} ? {x.text} : 1.0{suffix};",
-        *braced(f"for (int {i} = 0; {i} < {f.rng.randint(2, 6)}; {i}++)", [nearer, *stop]),
+        *braced(ascending(i, f.rng.randint(2, 6)), [nearer, *stop]),
     ]
 
 
@@ -265,7 +266,7 @@ def mixing(f: Function) -> Lines:
         with f.scope.inner(Place(i, INT, 0, 7, i)):
             return [
                 *lines,
-                *braced(f"for (int {i} = 0; {i} < {f.rng.choice((3, 4, 8))}; {i}++)", turn(f, [h], skips=True)),
+                *braced(ascending(i, f.rng.choice((3, 4, 8))), turn(f, [h], skips=True)),
             ]
     return lines
 

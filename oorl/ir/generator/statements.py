@@ -78,9 +78,8 @@ def update(f: Function, place: Place, depth: int = 2) -> Lines:
         term = binary("+", binary("*", place.term, base), value)
         return [f"{place.text} = {binary('%', term, literal(f.rng.choice((97, 101, 251, 997, 1000)), INT)).text};"]
     if draw < 0.8 and kind.is_float:
-        return [
-            f"{place.text} = {binary('+', binary('*', place.term, literal(f.rng.choice((0.5, 0.25, 0.75)), kind)), value).text};"
-        ]
+        faded = binary("*", place.term, literal(f.rng.choice((0.5, 0.25, 0.75)), kind))
+        return [f"{place.text} = {binary('+', faded, value).text};"]
     if draw < 0.88 and not kind.is_float:
         return [f"{place.text} {f.rng.choice(('^=', '|=', '^='))} {value.text};"]
     test = f.draw.test(0)

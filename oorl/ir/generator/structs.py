@@ -5,7 +5,7 @@ from __future__ import annotations
 from oorl.ir.generator import words
 from oorl.ir.generator.function import Function, Lines, Records, braced
 from oorl.ir.generator.kinds import BOOL, INT, Term, binary, chosen, literal, promoted
-from oorl.ir.generator.loops import over_records
+from oorl.ir.generator.loops import ascending, over_records
 from oorl.ir.generator.scope import Place
 from oorl.ir.generator.statements import (
     USUAL,
@@ -87,10 +87,8 @@ def two_structs(f: Function, one: Records) -> Lines:
         lines = [line]
         for k in order:
             step = update(f, total, 1)
-            lines += braced(
-                f"if ({own[k].text} {f.rng.choice(('!=', '==') if own[k].kind == BOOL else ('<', '>', '!='))} {theirs[k].text})",
-                step,
-            )
+            op = f.rng.choice(("!=", "==") if own[k].kind == BOOL else ("<", ">", "!="))
+            lines += braced(f"if ({binary(op, own[k].term, theirs[k].term).text})", step)
         return lines
     lines = []
     for k in order:
@@ -129,7 +127,7 @@ def field_array(f: Function, one: Records) -> Lines:
         3.0,
     )
     index = Place(i, INT, 0, member.count - 1, i)
-    head = f"for (int {i} = 0; {i} < {member.count}; {i}++)"
+    head = ascending(i, member.count)
     if one.writable and f.chance(0.6):
         with f.scope.inner(place, index):
             step = assignment(f, place)
@@ -238,7 +236,7 @@ def keep_records(f: Function, many: Records) -> Lines:
     with f.scope.hidden(kept.root), f.scope.inner(*many.at(f"{many.name}[{i}].")):
         test = f.draw.test(2).text
     step = braced(f"if ({test})", [f"{many.name}[{kept.text}++] = {many.name}[{i}];"])
-    return [f"int {kept.text} = 0;", *braced(f"for (int {i} = 0; {i} < {many.length}; {i}++)", step)]
+    return [f"int {kept.text} = 0;", *braced(ascending(i, many.length), step)]
 
 
 def order_records(f: Function, many: Records) -> Lines:
@@ -256,7 +254,7 @@ def order_records(f: Function, many: Records) -> Lines:
         test += f" || ({a}.{key} == {b}.{key} && {a}.{tie} {f.rng.choice('<>')} {b}.{tie})"
     struct = f"struct {many.shape.tag}"
     swap = [f"{struct} held = {a};", f"{a} = {b};", f"{b} = held;"]
-    return braced(f"for (int {i} = 1; {i} < {many.length}; {i}++)", braced(f"if ({test})", swap))
+    return braced(ascending(i, many.length, 1), braced(f"if ({test})", swap))
 
 
 def to_values(f: Function, many: Records) -> Lines:
@@ -275,7 +273,7 @@ def to_values(f: Function, many: Records) -> Lines:
                 lines,
                 [f"{out.name}[{i}] = {chosen(f.draw.test(0), f.draw.of(kind, 0), f.draw.number(kind)).text};"],
             )
-    return braced(f"for (int {i} = 0; {i} < {many.length}; {i}++)", lines)
+    return braced(ascending(i, many.length), lines)
 
 
 ONE_READERS = ((field_steps, 8), (two_structs, 6), (mode_of, 3))

@@ -6,6 +6,7 @@ from oorl.ir.generator import words
 from oorl.ir.generator.function import Function, Lines, Text, braced, indented
 from oorl.ir.generator.kinds import BOOL, CHAR, INT, UCHAR, UINT, binary, literal
 from oorl.ir.generator.loops import over_text
+from oorl.ir.generator.positions import exchange
 from oorl.ir.generator.scope import Place
 from oorl.ir.generator.statements import (
     accumulator,
@@ -64,31 +65,24 @@ def parse_number(f: Function, text: Text) -> Lines:
     value = f.scope.declare(("value", "number", "parsed", "num"), INT, 0, 9999)
     lines = [f"const char *{p} = {text.name};", f"int {value.text} = 0;"]
     f.scope.unread.discard(text.name)
-    if f.chance(0.5):
-        sign = f.scope.declare(("sign", "factor"), INT, -1, 1, final=False)
-        f.scope.places.remove(sign)
-        f.scope.unread.discard(sign.root)
-        lines += [f"int {sign.text} = 1;", f"if (*{p} == '-') {{", f"    {sign.text} = -1;", f"    {p}++;", "}"]
-    else:
-        sign = None
-        if f.chance(0.5):
-            lines += [f"while (*{p} == ' ')", f"    {p}++;"]
-    base = f.rng.choice((10, 10, 10, 8, 16, 7))
-    digit = f"(*{p} - '0')"
-    step = [f"{value.text} = {value.text} * {base} + {digit};", f"{p}++;"]
-    if f.chance(0.4):
-        step.insert(1, f"if ({value.text} > {f.rng.choice((99, 255, 1000, 9999))})")
-        step.insert(2, f"    {f.rng.choice(('break;', f'{value.text} = 0;', f'{value.text} %= 100;'))}")
-    else:
-        step.insert(1, f"{value.text} %= {f.rng.choice((10007, 65521, 99991))};")
-    lines += braced(f"while (*{p} >= '0' && *{p} <= '9')", step)
+    sign = f.scope.name(("sign", "factor")) if f.chance(0.5) else ""
     if sign:
-        lines.append(f"{value.text} *= {sign.text};")
+        lines += [f"int {sign} = 1;", f"if (*{p} == '-') {{", f"    {sign} = -1;", f"    {p}++;", "}"]
+    step = [f"{value.text} = {value.text} * {f.rng.choice((10, 10, 10, 8, 16, 7))} + (*{p} - '0');"]
     if f.chance(0.4):
-        lines += [
-            f"if (*{p} {f.rng.choice(('==', '!='))} {f.rng.choice((chr(39) + chr(92) + '0' + chr(39), chr(39) + ',' + chr(39), chr(39) + ' ' + chr(39)))})",
-            f"    {value.text} = {f.rng.choice(('-1', value.text + ' + 1', '-' + value.text))};",
+        step += [
+            f"if ({value.text} > {f.rng.choice((99, 255, 1000, 9999))})",
+            f"    {f.rng.choice(('break;', f'{value.text} = 0;', f'{value.text} %= 100;'))}",
         ]
+    else:
+        step.append(f"{value.text} %= {f.rng.choice((10007, 65521, 99991))};")
+    lines += braced(f"while (*{p} >= '0' && *{p} <= '9')", [*step, f"{p}++;"])
+    if sign:
+        lines.append(f"{value.text} *= {sign};")
+    if f.chance(0.4):
+        after = f.rng.choice(("'\\0'", "','", "'-'"))
+        other = f.rng.choice(("-1", f"{value.text} + 1", f"-{value.text}"))
+        lines += [f"if (*{p} {f.rng.choice(('==', '!='))} {after})", f"    {value.text} = {other};"]
     return lines
 
 
@@ -122,14 +116,8 @@ def depth(f: Function, text: Text) -> Lines:
     def body(letters: list[Place], i: Place | None, skips: bool) -> Lines:
         with f.scope.hidden(level.root, most.root):
             up, down = f.draw.test(1).text, f.draw.test(0).text
-        lines = [*braced(f"if ({up})", [f"{level.text}++;"])]
-        if f.chance(0.5):
-            lines += [
-                "else " + line if k == 0 else line
-                for k, line in enumerate(braced(f"if ({down})", [f"{level.text}--;"]))
-            ]
-        else:
-            lines += braced(f"else if ({level.text} > 0)", [f"{level.text}--;"])
+        fall = down if f.chance(0.5) else f"{level.text} > 0"
+        lines = [f"if ({up})", f"    {level.text}++;", f"else if ({fall})", f"    {level.text}--;"]
         return [*lines, f"if ({level.text} > {most.text})", f"    {most.text} = {level.text};"]
 
     return [f"int {level.text} = 0, {most.text} = 0;", *over_text(f, text, body)]
@@ -145,15 +133,8 @@ def word_starts(f: Function, text: Text) -> Lines:
         with f.scope.hidden(inside.root, hits.root):
             test = f.draw.test(1).text
             step = [f"{hits.text}++;"] if f.chance(0.6) else update(f, hits, 1)
-        return branches(
-            f"!({test})" if f.chance(0.3) else test,
-            [
-                f"if (!{inside.text})",
-                *indented(step if len(step) == 1 else ["{", *indented(step), "}"]),
-                f"{inside.text} = 1;",
-            ],
-            [f"{inside.text} = 0;"],
-        )
+        begins = [*braced(f"if (!{inside.text})", step), f"{inside.text} = 1;"]
+        return branches(f"!({test})" if f.chance(0.3) else test, begins, [f"{inside.text} = 0;"])
 
     return [f"int {inside.text} = 0, {hits.text} = 0;", *over_text(f, text, body)]
 
@@ -201,24 +182,18 @@ def mirrored(f: Function, text: Text) -> Lines:
     """From both ends: a palindrome of some kind, or the characters exchanged."""
     lo, hi = f.scope.name(("i", "lo", "left")), f.scope.name(("j", "hi", "right"))
     lines = [f"int {lo} = 0, {hi} = 0;", f"while ({text.name}[{hi}])", f"    {hi}++;"]
-    a, b = f"{text.name}[{lo}]", f"{text.name}[{hi}]"
+    a, b = text.letter(f"{text.name}[{lo}]"), text.letter(f"{text.name}[{hi}]")
+    head = f"for ({hi}--; {lo} < {hi}; {lo}++, {hi}--)"
     f.scope.unread.discard(text.name)
     if text.writable:
-        swap = [f"char t = {a};", f"{a} = {b};", f"{b} = t;"]
-        with f.scope.inner(text.letter(a)):
-            swap = conditional(f, swap) if f.chance(0.5) else swap
-        return [*lines, *braced(f"for ({hi}--; {lo} < {hi}; {lo}++, {hi}--)", swap)]
+        with f.scope.inner(a):
+            swap = exchange(f, CHAR, a, b)
+            return [*lines, *braced(head, conditional(f, swap) if f.chance(0.5) else swap)]
     total, line = accumulator(f, INT)
-    with f.scope.inner(text.letter(a), text.letter(b)):
+    with f.scope.inner(a, b):
         step = update(f, total, 1) if f.chance(0.6) else [f"{total.text}++;"]
-    return [
-        line,
-        *lines,
-        *braced(
-            f"for ({hi}--; {lo} < {hi}; {lo}++, {hi}--)",
-            braced(f"if ({a} {f.rng.choice(('!=', '==', '<'))} {b})", step),
-        ),
-    ]
+    test = binary(f.rng.choice(("!=", "==", "<")), a.term, b.term).text
+    return [line, *lines, *braced(head, braced(f"if ({test})", step))]
 
 
 def side_by_side(f: Function, text: Text) -> Lines:
@@ -228,11 +203,9 @@ def side_by_side(f: Function, text: Text) -> Lines:
     place = Place(i, INT, 0, 11, i, sure=True)
     a, b = text.letter(f"{text.name}[{i}]"), other.letter(f"{other.name}[{i}]")
     f.scope.unread -= {text.name, other.name}
-    head = (
-        f"while ({a.text} && {a.text} == {b.text}" + (f" && {i} < {f.rng.randint(3, 8)}" if f.chance(0.3) else "") + ")"
-    )
     if f.chance(0.4):
-        lines = [f"int {i} = 0;", head, f"    {i}++;"]
+        bound = f" && {i} < {f.rng.randint(3, 8)}" if f.chance(0.3) else ""
+        lines = [f"int {i} = 0;", f"while ({a.text} && {a.text} == {b.text}{bound})", f"    {i}++;"]
         f.scope.add(place)
         f.scope.final.append(place)
         if f.result and f.result != BOOL and not f.result.is_float and not f.result.wraps and f.chance(0.5):
@@ -263,13 +236,8 @@ def letter_bins(f: Function, text: Text) -> Lines:
 
     def body(letters: list[Place], i: Place | None, skips: bool) -> Lines:
         letter = f.scope.read(letters[0])
-        index = f.rng.choice(
-            (
-                binary("&", letter, literal(7, INT)),
-                binary("%", binary("-", letter, literal(letter.low, CHAR)), literal(8, INT)),
-            )
-        )
-        index = binary("&", index, literal(7, INT)) if index.text.endswith("% 8") and not letter.sure else index
+        from_first = binary("-", letter, literal(letter.low, CHAR))
+        index = f.rng.choice((binary("&", letter, literal(7, INT)), binary("%", from_first, literal(8, INT))))
         step = [f"{bins.name}[{index.text}]{f.rng.choice(('++', '++', ' += 2'))};"]
         return conditional(f, step) if f.chance(0.4) else step
 
@@ -293,6 +261,7 @@ def to_codes(f: Function, text: Text) -> Lines:
 
 READERS = (
     (fold_letters, 10), (count_letters, 9), (find_letter, 7), (parse_number, 6), (machine, 6), (depth, 5),
-    (word_starts, 6), (mirrored, 3), (side_by_side, 6), (classify, 7), (keep_letters, 6), (letter_bins, 3), (to_codes, 3),
+    (word_starts, 6), (mirrored, 3), (side_by_side, 6), (classify, 7), (keep_letters, 6), (letter_bins, 3),
+    (to_codes, 3),
 )  # fmt: skip
 WRITERS = ((change_letters, 8), (keep_letters, 6), (mirrored, 3))
