@@ -29,7 +29,7 @@ from oorl.ir.generator.matrices import Matrix
 from oorl.ir.generator.records import SHAPES
 from oorl.ir.generator.scope import Place, Rejected
 
-ATTEMPTS = 200
+ATTEMPTS, ATTEMPTS_A_PLAN = 400, 40
 MOST_LINES, FEWEST_LINES = 26, 3
 SUBJECTS = (("array", 34), ("text", 20), ("scalar", 20), ("record", 10), ("records", 9), ("matrix", 7))
 _RESULTS = ((INT, 52), (LONG, 9), (UINT, 8), (ULONG, 2), (BOOL, 8), (DOUBLE, 4), (FLOAT, 1))
@@ -55,17 +55,19 @@ def random_function(seed: int) -> Drawn:
     """The function of this seed."""
     for attempt in range(ATTEMPTS):
         try:
-            return _attempt(random.Random(f"{seed}/{attempt}"))
+            # Many attempts share a plan: otherwise what is seldom rejected would prevail.
+            plan = random.Random(f"{seed}/plan/{attempt // ATTEMPTS_A_PLAN}")
+            return _attempt(random.Random(f"{seed}/{attempt}"), plan)
         except Rejected:
             continue
     raise AssertionError(f"no function for seed {seed} in {ATTEMPTS} attempts")
 
 
-def _attempt(rng: random.Random) -> Drawn:
-    f = Function(rng)
-    subject = f.pick(SUBJECTS)
-    writes = subject != "scalar" and f.chance(0.4)
-    f.result = None if writes and f.chance(0.5) else f.pick(_RESULTS)
+def _attempt(rng: random.Random, plan: random.Random) -> Drawn:
+    f = Function(rng, plan)
+    subject = f.planned(SUBJECTS)
+    writes = subject != "scalar" and plan.random() < 0.4
+    f.result = None if writes and plan.random() < 0.5 else f.planned(_RESULTS)
     build: Callable[[Function, bool], tuple[list[str], Lines]] = _SUBJECTS[subject]
     if f.chance(0.3):
         f.helper()
@@ -156,8 +158,8 @@ def _combined(f: Function, a: Term, b: Term) -> Term:
 def _finished(f: Function, value: Term, kind: Kind) -> Term:
     """A last touch: scaled, bounded, or replaced under a condition."""
     draw = f.rng.random()
-    if draw < 0.35:
-        return f.draw.extreme(value, f.draw.number(kind))
+    if draw < 0.35 and value.high - value.low > 1:
+        return f.draw.extreme(value, f.draw.threshold(value))
     if draw < 0.7:
         return chosen(f.draw.test(1), value, f.draw.other(kind, 0, value))
     return binary(f.rng.choice("+-"), value, f.draw.other(kind, 1, value))
@@ -181,8 +183,8 @@ def _more_scalars(f: Function, shares: tuple[float, ...] = (0.5, 0.15)) -> None:
 
 
 def _over_arrays(f: Function, writes: bool) -> tuple[list[str], Lines]:
-    first = f.pick(arrays.WRITERS if writes else arrays.READERS)
-    special = f.rng.random()
+    first = f.planned(arrays.WRITERS if writes else arrays.READERS)
+    special = f.plan.random()
     least = 1 if first is positions.shifted or f.chance(0.3) else 0
     if not writes and special < 0.06:
         return _merged(f)
@@ -233,7 +235,7 @@ def _merged(f: Function) -> tuple[list[str], Lines]:
 
 
 def _over_texts(f: Function, writes: bool) -> tuple[list[str], Lines]:
-    skeleton = f.pick(texts.WRITERS if writes else texts.READERS)
+    skeleton = f.planned(texts.WRITERS if writes else texts.READERS)
     alphabet = f.rng.choice(("0-9", "0-9+-", "0-9,", "0-9-")) if skeleton is texts.parse_number else ""
     text: Text = f.text(writable=writes, alphabet=alphabet)
     if f.chance(0.25):
@@ -245,17 +247,17 @@ def _over_texts(f: Function, writes: bool) -> tuple[list[str], Lines]:
 
 def _over_record(f: Function, writes: bool) -> tuple[list[str], Lines]:
     holding = [shape for shape in SHAPES if shape.arrays]
-    if f.chance(0.25):
+    if f.plan.random() < 0.25:
         skeleton, shape = structs.field_array, f.rng.choice(holding)
     else:
-        skeleton, shape = f.pick(structs.ONE_WRITERS if writes else structs.ONE_READERS), f.rng.choice(SHAPES)
+        skeleton, shape = f.planned(structs.ONE_WRITERS if writes else structs.ONE_READERS), f.rng.choice(SHAPES)
     one = f.records("1", writable=writes, shape=shape)
     _more_scalars(f, (0.6, 0.2))
     return [skeleton.__name__], skeleton(f, one)
 
 
 def _over_records(f: Function, writes: bool) -> tuple[list[str], Lines]:
-    skeleton = f.pick(structs.MANY_WRITERS if writes else structs.MANY_READERS)
+    skeleton = f.planned(structs.MANY_WRITERS if writes else structs.MANY_READERS)
     n = f.length(0, f.rng.choice((4, 5, 6)))
     many = f.records(n, writable=writes, shape=f.rng.choice([shape for shape in SHAPES if not shape.arrays]))
     _more_scalars(f)
@@ -263,7 +265,7 @@ def _over_records(f: Function, writes: bool) -> tuple[list[str], Lines]:
 
 
 def _over_matrix(f: Function, writes: bool) -> tuple[list[str], Lines]:
-    square = f.chance(0.4)
+    square = f.plan.random() < 0.4
     rows = f.length(0, 4)
     cols = rows if square else f.length(0, 4)
     cells: Array = f.array(cols, size=f"{rows}*{cols}", writable=writes, pool=words.MATRICES)
@@ -271,18 +273,18 @@ def _over_matrix(f: Function, writes: bool) -> tuple[list[str], Lines]:
     plain, special = (
         (matrices.WRITERS, matrices.SQUARE_WRITERS) if writes else (matrices.READERS, matrices.SQUARE_READERS)
     )
-    skeleton = f.pick((*plain, *(special if square else ())))
+    skeleton = f.planned((*plain, *(special if square else ())))
     return [skeleton.__name__], skeleton(f, Matrix(cells, rows, cols))
 
 
 def _over_scalars(f: Function, writes: bool) -> tuple[list[str], Lines]:
-    if f.chance(0.04) and f.result in (INT, LONG):
+    if f.plan.random() < 0.04 and f.result not in (BOOL, None):
         f.result = INT
         f.entry = _name(f, "scalar", "fold")
         _more_scalars(f, (0.3,))
         return ["repeated"], scalars.repeated(f)
     _more_scalars(f)
-    skeleton = f.pick(scalars.COMPUTATIONS)
+    skeleton = f.planned(scalars.COMPUTATIONS)
     lines, names = skeleton(f), [skeleton.__name__]
     if f.chance(0.3):
         lines += [line for line in _extra(f)]

@@ -155,8 +155,8 @@ class Expressions:
         if draw < 0.42:
             return binary(self.rng.choice("++-"), a, self.other(kind, depth - 1, a))
         if draw < 0.56:
-            b = literal(self.rng.choice(_FACTORS), kind) if self.chance(0.5) else self.other(kind, depth - 1, a)
-            return binary("*", a, b)
+            b = self.other(kind, depth - 1, a)
+            return binary("*", a, literal(self.rng.choice(_FACTORS), kind) if b.constant else b)
         if draw < 0.68:
             op = self.rng.choice("/%")
             return a if a.magnitude < 3 else binary(op, a, literal(self._divisor(a), kind))
@@ -280,7 +280,7 @@ class Expressions:
         return self.comparison(self.of(self.rng.choice(kinds or [INT]), depth), depth)
 
     def _both(self, first: Term, second: Term) -> Term:
-        if first.text == second.text:
+        if first.text.lstrip("!") == second.text.lstrip("!"):
             return first
         return binary("&&" if self.chance(0.6) else "||", first, second)
 

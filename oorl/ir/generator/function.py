@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from oorl.ir.contract import letters_of
 from oorl.ir.generator import words
@@ -120,6 +122,7 @@ class Function:
     """Draws and collects the parts of a function; skeletons add statements."""
 
     rng: random.Random
+    plan: random.Random  # draws what several attempts share: the skeletons
     result: Kind | None = None
     params: list[str] = field(default_factory=list)
     clauses: list[str] = field(default_factory=list)
@@ -135,8 +138,13 @@ class Function:
     def chance(self, share: float) -> bool:
         return self.rng.random() < share
 
-    def pick(self, weighted):
-        return self.rng.choices([item for item, _ in weighted], [weight for _, weight in weighted])[0]
+    def pick(self, weighted: Sequence[tuple[Any, int]]) -> Any:
+        """One of the items, by weight."""
+        return _picked(self.rng, weighted)
+
+    def planned(self, weighted: Sequence[tuple[Any, int]]) -> Any:
+        """One of the items, by weight, the same in the other attempts of this plan."""
+        return _picked(self.plan, weighted)
 
     def _parameter(self, declaration: str, name: str, clause: str | None) -> None:
         self.params.append(declaration)
@@ -144,7 +152,9 @@ class Function:
         if clause:
             self.clauses.append(clause)
 
-    def scalar(self, kind: Kind | None = None, bounds: tuple[float, float] | None = None, pool=None) -> Place:
+    def scalar(
+        self, kind: Kind | None = None, bounds: tuple[float, float] | None = None, pool: Sequence[str] = ()
+    ) -> Place:
         """A scalar parameter."""
         kind = kind or self.pick(_PLAIN)
         name = self.scope.name(pool or self._pool_of(kind))
@@ -156,7 +166,7 @@ class Function:
         self.scope.add(place)
         return place
 
-    def _pool_of(self, kind: Kind):
+    def _pool_of(self, kind: Kind) -> Sequence[str]:
         if kind == BOOL:
             return words.FLAGS
         if kind.is_float:
@@ -231,7 +241,7 @@ class Function:
         """A static function for expressions to call."""
         kind = self.pick(((INT, 6), (LONG, 1), (UINT, 1), (DOUBLE, 2)))
         params = kinds or tuple(kind for _ in range(self.rng.choice((1, 1, 2))))
-        own = Function(self.rng)
+        own = Function(self.rng, self.plan)
         names = [own.scope.name(("a", "b") if len(params) > 1 else ("x", "v", "a")) for _ in params]
         bound = {"u32": (0, 2**32 - 1), "f64": (-60, 60)}.get(kind.code, (-1000, 1000))
         for name, param in zip(names, params, strict=True):
@@ -275,6 +285,10 @@ class Function:
                 self.rng.choice((0, 1, 2)) if self.result.wraps else self.rng.choice((-1, -1, 0, 1)), self.result
             )
         return self.draw.of(self.result, 1)
+
+
+def _picked(rng: random.Random, weighted: Sequence[tuple[Any, int]]) -> Any:
+    return rng.choices([item for item, _ in weighted], [weight for _, weight in weighted])[0]
 
 
 def indented(lines: Lines) -> Lines:

@@ -46,6 +46,7 @@ def digit_loop(f: Function) -> Lines:
     f.scope.unread.discard(x.root)
     kind = promoted(x.kind)
     digit = f.scope.name(("digit", "d", "r"))
+    f.scope.unread.add(digit)
     with f.scope.inner(Place(digit, kind, 0, base - 1, digit, weight=3.0)):
         body = change(f, total, 1)
     lines = [f"{kind.name} {digit} = {x.text} % {base};", *body, f"{x.text} /= {base};"]

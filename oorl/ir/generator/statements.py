@@ -51,8 +51,10 @@ def accumulator_kind(f: Function) -> Kind:
 
 def start_of(f: Function, place: Place) -> str:
     """A first value: mostly a number, now and then a parameter."""
-    if f.chance(0.15):
-        with f.scope.hidden(place.root):
+    elsewhere = {other.root for other in f.scope.places if other.text != other.root}  # no element: there may be none
+    params = [other for other in f.scope.places if other.root not in (*elsewhere, place.root) and not other.writable]
+    if params and f.chance(0.15):
+        with f.scope.hidden(place.root, *elsewhere):
             return f.draw.of(place.kind, 0).text
     if place.kind.is_float:
         return literal(f.rng.choice((0.0, 0.0, 0.0, 1.0)), place.kind).text
