@@ -20,7 +20,7 @@ from oorl.ir.generator.statements import (
     turn,
     update,
     widened,
-)  # fmt: skip
+)
 
 
 def fold(f: Function, xs: Array, others: tuple[Array, ...] = ()) -> Lines:
@@ -77,7 +77,7 @@ def best(f: Function, xs: Array, others: tuple[Array, ...] = ()) -> Lines:
         test = binary(op, here, there).text
         if f.chance(0.3):
             with f.scope.inner(xs.at(i.text), i), f.scope.hidden(at.root):
-                test = f"{test} && {f.draw.test(0).within(5)}"
+                test = f"{test} && {f.draw.test(0).within(EQUALITY)}"
         loop = braced(
             ascending(i.text, xs.length, 1),
             braced(f"if ({test})", [f"{at.text} = {i.text};"]),

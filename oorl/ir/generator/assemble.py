@@ -24,7 +24,7 @@ from oorl.ir.generator.kinds import (
     binary,
     chosen,
     promoted,
-)  # fmt: skip
+)
 from oorl.ir.generator.matrices import Matrix
 from oorl.ir.generator.records import SHAPES
 from oorl.ir.generator.scope import Place, Rejected
@@ -93,9 +93,9 @@ def _text(f: Function, lines: Lines) -> str:
     result = f.result.name if f.result else "void"
     contract = f"// contract: {'; '.join(f.clauses)}" if f.clauses else ""
     head = f"{result} {f.entry}({', '.join(f.params)})"
-    words_used = set(re.findall(r"\w+", " ".join(lines)))
-    helpers = [text for name, text in f.helpers if name in words_used]
-    statics = [text for name, text in f.statics if name in words_used]
+    body = " ".join(lines)
+    helpers = [text for name, text in f.helpers if f"{name}(" in body]
+    statics = [text for name, text in f.statics if f"{name}[" in body]
     declarations = f.declarations
     functions = "\n".join([*helpers, contract, head, "{", *indented([*statics, *lines]), "}"])
     if f.chance(0.15) and (short := _WIDTHS.sub(lambda found: FIXED_WIDTHS[found[0]], functions)) != functions:
@@ -278,7 +278,7 @@ def _over_matrix(f: Function, writes: bool) -> tuple[list[str], Lines]:
 
 
 def _over_scalars(f: Function, writes: bool) -> tuple[list[str], Lines]:
-    if f.plan.random() < 0.04 and f.result not in (BOOL, None):
+    if f.plan.random() < 0.1 and f.result not in (BOOL, None):
         f.result = INT
         f.entry = _name(f, "scalar", "fold")
         _more_scalars(f, (0.3,))

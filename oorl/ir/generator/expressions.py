@@ -7,6 +7,7 @@ values lie, and shifts, divisors and conversions from floats are defined.
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass
 
 from oorl.ir.generator.kinds import (
@@ -31,7 +32,7 @@ from oorl.ir.generator.kinds import (
     literal,
     promoted,
     truth,
-)  # fmt: skip
+)
 from oorl.ir.generator.scope import Place, Rejected, Scope
 
 UNREAD_WEIGHT = 3.0
@@ -41,6 +42,7 @@ _MASKS = (1, 3, 7, 15, 15, 31, 63, 255)
 _MULTIPLIERS = (31, 33, 17, 131, 16777619, 2654435761)
 _EXACT = (0.25, 0.5, 0.5, 1.5, 2.0, 2.0, 3.0, 4.0, 0.125, 10.0)
 _ORDERS = ("<", ">", "<=", ">=", "<", ">")
+_ABOUT = re.compile(r" (?:[<>]=?|[=!]=) ")
 # Classes of characters, as a test of ``{}``.
 _CLASSES = (
     ("{} >= '0' && {} <= '9'", 48, 57), ("{} >= 'a' && {} <= 'z'", 97, 122), ("{} >= 'A' && {} <= 'Z'", 65, 90),
@@ -280,8 +282,8 @@ class Expressions:
         return self.comparison(self.of(self.rng.choice(kinds or [INT]), depth), depth)
 
     def _both(self, first: Term, second: Term) -> Term:
-        if first.text.lstrip("!") == second.text.lstrip("!"):
-            return first
+        if _ABOUT.split(first.text.lstrip("!"))[0] == _ABOUT.split(second.text.lstrip("!"))[0]:
+            return first  # two conditions on one thing often decide each other
         return binary("&&" if self.chance(0.6) else "||", first, second)
 
     def comparison(self, a: Term, depth: int = 0) -> Term:

@@ -27,7 +27,7 @@ from oorl.ir.generator.kinds import (
     Term,
     binary,
     literal,
-)  # fmt: skip
+)
 from oorl.ir.generator.records import SHAPES, Shape, edge
 from oorl.ir.generator.scope import Place, Scope
 

@@ -17,7 +17,7 @@ from oorl.ir.generator.statements import (
     temporary,
     update,
     widened,
-)  # fmt: skip
+)
 
 
 def exchange(f: Function, kind: Kind, a: Place, b: Place) -> Lines:

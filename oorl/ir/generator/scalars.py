@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from oorl.ir.generator import words
 from oorl.ir.generator.function import Function, Lines, braced, indented
-from oorl.ir.generator.kinds import BOOL, INT, LONG, UINT, ULONG, Kind, binary, literal, promoted
+from oorl.ir.generator.kinds import BOOL, INT, LONG, PRODUCT, UINT, ULONG, Kind, binary, literal, promoted
 from oorl.ir.generator.loops import ascending
 from oorl.ir.generator.scope import Place
 from oorl.ir.generator.statements import (
@@ -16,7 +18,7 @@ from oorl.ir.generator.statements import (
     temporary,
     turn,
     update,
-)  # fmt: skip
+)
 
 
 def bit_loop(f: Function) -> Lines:
@@ -123,7 +125,7 @@ def recurrence(f: Function) -> Lines:
         (f"{a.text} + {b.text}", f"2 * {b.text} - {a.text}", f"{a.text} + {b.text} % 7", f"{b.text} - {a.text}")
     )
     if f.chance(0.5):
-        grown += f" + {extra.within(8)}"
+        grown += f" + {extra.within(PRODUCT)}"
     body = [f"{kind.name} {t} = {grown};", f"{a.text} = {b.text};", f"{b.text} = {t};"]
     if f.chance(0.4):
         body.insert(1, f"if ({t} > {f.rng.choice((100, 500, 1000))})")
@@ -224,7 +226,9 @@ def horner(f: Function) -> Lines:
             c = f.draw.leaf(kind) if f.chance(0.5) else f.draw.number(kind)
         op = "-" if f.chance(0.3) else "+"
         lines.append(
-            f"{kind.name} {y.text} = {c.text};" if k == 0 else f"{y.text} = {y.text} * {x.text} {op} {c.within(8)};"
+            f"{kind.name} {y.text} = {c.text};"
+            if k == 0
+            else f"{y.text} = {y.text} * {x.text} {op} {c.within(PRODUCT)};"
         )
         if k == 1 and f.chance(0.3):
             lines += conditional(f, [f"{x.text} = -{x.text};"])
@@ -290,26 +294,18 @@ def repeated(f: Function) -> Lines:
     x = f.scalar(INT, (0, 99), ("n", "x", "rest"))
     total = f.scalar(INT, (-9, 9), ("acc", "total", "sofar"))
     f.scope.unread -= {x.root, total.root}
-    with f.scope.hidden(x.root, total.root):
-        extra = (
-            f.draw.of(INT, 1) if [place for place in f.scope.places if place.root not in (x.root, total.root)] else None
-        )
-    divisor = f.rng.choice((2, 3, 10))
-    digit = f"{x.text} % {divisor}"
-    step = f.rng.choice(
-        (
-            f"{total.text} + {digit}",
-            f"{total.text} * 2 + {digit}",
-            f"{total.text} ^ ({digit})",
-            f"{digit} > {total.text} ? {digit} : {total.text}",
-        )
-    )
-    others = [param.split()[-1] for param in f.params if param.split()[-1] not in (x.text, total.text)]
-    order = [param.split()[-1].lstrip("*") for param in f.params]
-    given = {x.text: f"{x.text} / {divisor}", total.text: step, **{name: name for name in others}}
-    base = total.text if extra is None else binary(f.rng.choice("+-"), total.term, extra).text
-    call = f"{f.entry}({', '.join(given[name] for name in order)})"
-    return [f"if ({x.text} <= {f.rng.choice((0, 0, 1))})", f"    return {base};", f"return {call};"]
+    base = f.draw.of(INT, 1) if f.chance(0.4) else total.term
+    divisor = f.rng.choice((2, 3, 5, 10))
+    with f.scope.inner(Place(f"({x.text} % {divisor})", INT, 0, divisor - 1, x.root, weight=4.0)):
+        next_totals = [binary(f.rng.choice("+-^+"), total.term, f.draw.of(INT, 1)) for _ in range(2)]
+        test = f.draw.test(1)
+    calls = []
+    for next_total in next_totals:
+        given = {x.text: f"{x.text} / {divisor}", total.text: next_total.text}
+        names = [re.split(r"[ *]", param)[-1] for param in f.params]
+        calls.append(f"return {f.entry}({', '.join(given.get(name, name) for name in names)});")
+    lines = [f"if ({x.text} <= {f.rng.choice((0, 0, 1))})", f"    return {base.text};"]
+    return [*lines, *([f"if ({test.text})", f"    {calls[0]}"] if f.chance(0.6) else []), calls[1]]
 
 
 def _operands(f: Function, kinds: tuple[Kind, ...] = ()) -> None:

@@ -13,9 +13,10 @@ from oorl.ir.generator.kinds import (
     FLOAT,
     INT,
     LONG,
-    RELATION,
+    SUM,
     UINT,
     ULONG,
+    UNARY,
     Kind,
     Term,
     binary,
@@ -23,7 +24,7 @@ from oorl.ir.generator.kinds import (
     chosen,
     literal,
     promoted,
-)  # fmt: skip
+)
 from oorl.ir.generator.scope import Place
 
 USUAL = 600  # how large an accumulator is taken to be
@@ -95,10 +96,10 @@ def _mixed(f: Function, place: Place, value: Term) -> str:
     times = f.rng.choice((31, 33, 131, 16777619))
     left, name = f.rng.randint(1, 13), place.text
     return f.rng.choice((
-        f"{name} = {name} * {times}u + {value.within(RELATION + 2)};",
-        f"{name} = ({name} ^ {value.within(9)}) * {times}u;",
-        f"{name} = (({name} << {left}) | ({name} >> {bits - left})) ^ {value.within(9)};",
-        f"{name} ^= {value.text} + ({name} << {min(left, 6)}) + ({name} >> 2);",
+        f"{name} = {name} * {times}u + {value.within(SUM)};",
+        f"{name} = ({name} ^ {value.within(UNARY)}) * {times}u;",
+        f"{name} = (({name} << {left}) | ({name} >> {bits - left})) ^ {value.within(UNARY)};",
+        f"{name} ^= {value.within(SUM)} + ({name} << {min(left, 6)}) + ({name} >> 2);",
     ))  # fmt: skip
 
 
@@ -176,6 +177,8 @@ def _selector(f: Function) -> tuple[str, Lines]:
         codes = f.rng.sample(place.letters, k=min(3, len(place.letters)))
         return letter.text, [literal(ord(code), CHAR).text for code in sorted(codes)]
     value, size = f.draw.of(INT, 1), f.rng.choice((3, 4, 4, 5))
+    if value.high - value.low < 2:
+        value = binary("+", value, f.draw.other(INT, 1, value))
     if not (value.sure and 0 <= value.low and value.high <= 6):
         value = f.draw.masked(value, 4) if size == 4 else binary("%", value, literal(size, INT))
     return value.text, [str(k) for k in range(f.rng.choice((0, 0, 1)), 3)]

@@ -19,7 +19,7 @@ from oorl.ir.generator.statements import (
     temporary,
     turn,
     update,
-)  # fmt: skip
+)
 
 
 def change_fields(f: Function, one: Records) -> Lines:

@@ -19,7 +19,7 @@ from oorl.ir.generator.statements import (
     turn,
     update,
     widened,
-)  # fmt: skip
+)
 
 
 def fold_letters(f: Function, text: Text) -> Lines:
