@@ -19,7 +19,7 @@ from oorl.ir import IRConfig, build_groups  # noqa: E402
 from oorl.ir.compile import CompileError, batches_of, compile_sources  # noqa: E402
 from oorl.ir.csource import sources_of_parts, split_c  # noqa: E402
 from oorl.ir.execute import Harness  # noqa: E402
-from oorl.ir.frontend import PRELUDE, zig  # noqa: E402
+from oorl.ir.frontend import CLANG, CLANG_FLAGS, PRELUDE, run_compiler, zig  # noqa: E402
 from oorl.ir.generator import function_sources, generated_sources, program_sources  # noqa: E402
 from oorl.ir.generator.assemble import random_function  # noqa: E402
 from oorl.ir.generator.identity import identity_of  # noqa: E402
@@ -140,10 +140,10 @@ def test_a_compiler_has_nothing_to_say(sources, tmp_path):
         functions += [function.text for function in split_c(text).functions]
     path = tmp_path / "all.c"
     path.write_text(PRELUDE["c"] + "\n".join([*batch.declarations, *functions]))
-    flags = f"-target {architecture()}-linux-gnu -fsyntax-only -Wall -Wextra -Werror -Wno-sign-compare -Wno-parentheses -Wno-unused-command-line-argument"
-    environment = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": str(tmp_path), "ZIG_LOCAL_CACHE_DIR": str(tmp_path)}
-    command = zig("cc", "-std=gnu17", *flags.split(), str(path))
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, cwd=tmp_path)
+    warnings = "-Wall -Wextra -Werror -Wno-sign-compare -Wno-parentheses -Wno-unused-command-line-argument"
+    flags = [flag for flag in CLANG.split() if flag != "-w"] + CLANG_FLAGS["b0"] + warnings.split()
+    command = zig("cc", "-target", f"{architecture()}-linux-gnu", "-std=gnu17", *flags, str(path), "-o", f"{path}.ll")
+    done = run_compiler(command, str(tmp_path))
     assert language == "c" and done.returncode == 0, done.stderr[:2000]
 
 

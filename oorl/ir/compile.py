@@ -197,7 +197,8 @@ def _extract(text: str, entry: str) -> str:
                 block = re.sub(rf"^define {_LINKAGE}", "define ", block)
             pieces.append(block)
     # Globals, functions, declarations: where the front end put a declaration depends on what else was in the batch.
-    pieces.sort(key=lambda block: ("@", "define", "declare").index(re.match(r"@|\w+", block)[0]))
+    order = {"@": 0, "define": 1, "declare": 2}
+    pieces.sort(key=lambda block: (order[re.match(r"@|\w+", block)[0]], block * block.startswith("declare")))
     text = "".join(pieces)
     if re.search(r"\bcall .*\basm\b", text):
         raise CompileError("assembly: the function holds inline assembly")

@@ -218,7 +218,7 @@ def ring(f: Function, xs: Array, others: tuple[Array, ...] = ()) -> Lines:
 
 
 READERS = (
-    (fold, 14), (count, 8), (search, 8), (best, 8), (neighbours, 6), (pairs, 5), (two_ends, 4), (runs, 5), (ring, 4),
+    (fold, 14), (count, 8), (search, 8), (best, 8), (neighbours, 6), (pairs, 5), (two_ends, 4), (runs, 5), (ring, 7),
     (map_copy, 9), (filter_copy, 5), (histogram, 4),
 )  # fmt: skip
 WRITERS = (

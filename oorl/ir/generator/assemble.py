@@ -31,6 +31,7 @@ from oorl.ir.generator.scope import Place, Rejected
 
 ATTEMPTS, ATTEMPTS_A_PLAN = 400, 40
 MOST_LINES, FEWEST_LINES = 26, 3
+FEWEST_ARGUMENTS = 40  # for 16 of them to be drawn and to be defined
 SUBJECTS = (("array", 34), ("text", 20), ("scalar", 20), ("record", 10), ("records", 9), ("matrix", 7))
 _RESULTS = ((INT, 52), (LONG, 9), (UINT, 8), (ULONG, 2), (BOOL, 8), (DOUBLE, 4), (FLOAT, 1))
 _WIDTHS = re.compile("|".join(rf"\b{name}\b" for name in FIXED_WIDTHS))
@@ -78,9 +79,19 @@ def _attempt(rng: random.Random, plan: random.Random) -> Drawn:
     lines += [] if lines[-1].startswith("return") else _end(f)
     words_used = set(re.findall(r"\w+", " ".join(lines)))
     named = {re.split(r"[ *]", param)[-1] for param in f.params}
-    if f.scope.unread or not named <= words_used or not FEWEST_LINES <= len(lines) <= MOST_LINES:
+    if f.inputs < FEWEST_ARGUMENTS or f.scope.unread or not named <= words_used:
+        raise Rejected
+    if not all(_reads(lines, name) for name in f.scope.locals):
+        raise Rejected
+    if not FEWEST_LINES <= len(lines) <= MOST_LINES:
         raise Rejected
     return Drawn(_text(f, lines), f.entry, tuple(skeletons))
+
+
+def _reads(lines: Lines, name: str) -> bool:
+    """Whether a variable occurs other than where it is set."""
+    setting = re.compile(rf"^\s*(?:[a-z][a-z ]* )?{name} (?:[-+*/%^|&]|<<|>>)?= |\b{name}\+\+;$")
+    return any(re.search(rf"\b{name}\b", setting.sub("", line)) for line in lines)
 
 
 def _name(f: Function, subject: str, skeleton: str) -> str:
@@ -158,8 +169,8 @@ def _combined(f: Function, a: Term, b: Term) -> Term:
 def _finished(f: Function, value: Term, kind: Kind) -> Term:
     """A last touch: scaled, bounded, or replaced under a condition."""
     draw = f.rng.random()
-    if draw < 0.35 and value.high - value.low > 1:
-        return f.draw.extreme(value, f.draw.threshold(value))
+    if draw < 0.35:
+        return f.draw.extreme(value, f.draw.number(kind))
     if draw < 0.7:
         return chosen(f.draw.test(1), value, f.draw.other(kind, 0, value))
     return binary(f.rng.choice("+-"), value, f.draw.other(kind, 1, value))

@@ -170,7 +170,7 @@ class Expressions:
         if draw < 0.88:
             right = self.chance(0.6) or a.low < 0
             return binary(">>" if right else "<<", a, literal(self.rng.randint(1, 3), INT))
-        if draw < 0.93:
+        if draw < 0.93 and a.high - a.low > 1:
             sign = "-" if a.level >= UNARY and not a.text.startswith("-") and self.chance(0.6) else "~"
             low, high = (-a.high, -a.low) if sign == "-" else (-a.high - 1, -a.low - 1)
             return Term(sign + a.within(UNARY), a.kind, low, high, a.sure, UNARY)
@@ -236,7 +236,10 @@ class Expressions:
         return self.extreme(a, self.other(kind, 0, a))
 
     def extreme(self, a: Term, b: Term) -> Term:
-        """The greater or the smaller of two."""
+        """The greater or the smaller of two; of a number, one that ``a`` may pass."""
+        if a.high - a.low <= 1:
+            return binary("+", a, b)
+        b = self.threshold(a) if b.constant else b
         return chosen(binary(self.rng.choice("<>"), a, b), a, b)
 
     def choice(self, kind: Kind, depth: int) -> Term:

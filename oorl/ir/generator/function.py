@@ -130,6 +130,7 @@ class Function:
     helpers: list[tuple[str, str]] = field(default_factory=list)  # name and text; those that nothing calls are left out
     statics: list[tuple[str, str]] = field(default_factory=list)  # tables, likewise
     entry: str = ""
+    inputs: float = 1  # about how many different arguments there are
 
     def __post_init__(self) -> None:
         self.scope = Scope(self.rng)
@@ -146,8 +147,9 @@ class Function:
         """One of the items, by weight, the same in the other attempts of this plan."""
         return _picked(self.plan, weighted)
 
-    def _parameter(self, declaration: str, name: str, clause: str | None) -> None:
+    def _parameter(self, declaration: str, name: str, clause: str | None, values: float = 99) -> None:
         self.params.append(declaration)
+        self.inputs *= values
         self.scope.unread.add(name)
         if clause:
             self.clauses.append(clause)
@@ -161,7 +163,7 @@ class Function:
         low, high = bounds or self.bounds_of(kind)
         whole = (low, high) == kind.limits
         clause = None if whole or kind == BOOL else f"{name} in {edge(low, kind)}..{edge(high, kind)}"
-        self._parameter(f"{kind.name} {name}", name, clause)
+        self._parameter(f"{kind.name} {name}", name, clause, 99 if kind.is_float else high - low + 1)
         place = Place(name, kind, low, high, name, weight=1.5)
         self.scope.add(place)
         return place

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from oorl.ir.generator import words
 from oorl.ir.generator.function import Array, Function, Lines, Records, Text, braced, indented
 from oorl.ir.generator.kinds import INT
-from oorl.ir.generator.scope import Place
+from oorl.ir.generator.scope import Place, Rejected
 
 # What a body may know of its loop: the places of this turn, the index (None: there is none), whether `continue` works.
 Body = Callable[[list[Place], Place | None, bool], Lines]
@@ -87,7 +87,10 @@ def over_records(f: Function, records: Records, body: Body) -> Lines:
         p = f.scope.name(("e", "it", "cur"))
         places = records.at(f"{p}->")
         with f.scope.inner(*places, i):
-            lines = [f"{struct}{p} = &{records.name}[{i.text}];", *body(places, i, True)]
+            lines = body(places, i, True)
+        if not any(f"{p}->" in line for line in lines):
+            raise Rejected
+        lines = [f"{struct}{p} = &{records.name}[{i.text}];", *lines]
         return counted(f, "for", i.text, records.length, lines)
     places = records.at(f"{records.name}[{i.text}].")
     with f.scope.inner(*places, i):

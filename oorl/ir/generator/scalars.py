@@ -32,6 +32,7 @@ def bit_loop(f: Function) -> Lines:
     with f.scope.inner(Place(f"({x.text} & {f.rng.choice((1, 1, 3, 15))})", INT, 0, 1, x.root, weight=3.0)):
         body = change(f, total, 1)
     if f.chance(0.5):
+        f.scope.drop(x)
         return [line, *braced(f"while ({x.text})", [*body, step])]
     bits = f.rng.choice((8, 16, 32))
     i = f.scope.name(words.COUNTERS)
@@ -52,6 +53,7 @@ def digit_loop(f: Function) -> Lines:
     with f.scope.inner(Place(digit, kind, 0, base - 1, digit, weight=3.0)):
         body = change(f, total, 1)
     lines = [f"{kind.name} {digit} = {x.text} % {base};", *body, f"{x.text} /= {base};"]
+    f.scope.drop(x)
     if f.chance(0.3):
         return [line, "do {", *indented(lines), f"}} while ({x.text} > 0);"]
     return [line, *braced(f"while ({x.text} {f.rng.choice(('> 0', '!= 0'))})", lines)]
@@ -72,6 +74,7 @@ def remainders(f: Function) -> Lines:
         f"{b.text} = {t};",
         f"{steps.text} += {gathered};",
     ]
+    f.scope.drop(b)
     f.scope.final.append(a)
     return [line, *braced(f"while ({b.text} {f.rng.choice(('!= 0', '> 0'))})", body)]
 
@@ -81,7 +84,8 @@ def fuelled(f: Function) -> Lines:
     x = f.scalar(INT, f.rng.choice(((1, 30), (-20, 60), (0, 99))))
     kind = f.rng.choice((INT, INT, LONG))
     v = f.scope.declare(("v", "cur", "w", "value"), kind, -99, 99, final=False)
-    steps = f.scope.declare(("steps", "rounds", "turns"), INT, 0, 30, sure=True, final=False)
+    fuel = f.rng.choice((8, 12, 16, 20))
+    steps = f.scope.declare(("steps", "rounds", "turns"), INT, 0, fuel - 2, sure=True, final=False)
     start = f.scope.read(x)
     test = binary(f.rng.choice(("!=", ">")), v.term, literal(f.rng.choice((1, 0, 3)), INT))
     f.scope.unread.discard(v.root)
@@ -105,7 +109,7 @@ def fuelled(f: Function) -> Lines:
     return [
         f"{kind.name} {v.text} = {start.text};",
         f"int {steps.text} = 0;",
-        *braced(f"while ({test.text} && {steps.text} < {f.rng.choice((8, 12, 16, 20))})", body),
+        *braced(f"while ({test.text} && {steps.text} < {fuel})", body),
     ]
 
 
@@ -147,6 +151,7 @@ def power(f: Function) -> Lines:
     modulus = f.rng.choice((97, 101, 251, 1009))
     with f.scope.hidden(r.root, base.root, exponent.root):
         start = "1" if f.chance(0.7) else f"{f.rng.randint(2, 5)}"
+    f.scope.drop(base, exponent)
     square = f"{base.text} = {base.text} * {base.text} % {modulus};"
     take = [f"{r.text} = {r.text} * {base.text} % {modulus};"]
     test = f.rng.choice((f"{exponent.text} & 1", f"{exponent.text} % 2 == 1"))

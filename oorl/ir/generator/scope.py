@@ -45,6 +45,7 @@ class Scope:
         self.places: list[Place] = []
         self.unread: set[str] = set()
         self.final: list[Place] = []
+        self.locals: list[str] = []
         self.names: set[str] = set(_TAKEN)
 
     def name(self, pool: Sequence[str]) -> str:
@@ -71,9 +72,15 @@ class Scope:
         place = Place(name, kind, low, high, name, writable=True, sure=sure, weight=weight)
         self.places.append(place)
         self.unread.add(name)
+        self.locals.append(name)
         if final:
             self.final.append(place)
         return place
+
+    def drop(self, *places: Place) -> None:
+        """Take variables out of scope: what they hold from here on is known."""
+        gone = {place.root for place in places}
+        self.places = [place for place in self.places if place.root not in gone]
 
     def settle(self, place: Place) -> Term:
         """Read a variable where what it has become goes on into something that stays."""

@@ -204,7 +204,8 @@ def assignment(f: Function, place: Place, depth: int = 2) -> Lines:
         value = f.draw.of(kind, 1)
         return [f"{place.text} {f.rng.choice(('+=', '-=', '+='))} {value.text};"]
     if draw < 0.42 and not kind.is_float:
-        small = f.rng.choice((f"{place.text}++;", f"{place.text} /= 2;", f"{place.text} ^= 1;", f"{place.text} *= 2;"))
+        one_more = f"(*{place.text[1:]})++;" if place.text.startswith("*") else f"{place.text}++;"
+        small = f.rng.choice((one_more, f"{place.text} /= 2;", f"{place.text} ^= 1;", f"{place.text} *= 2;"))
         return [small]
     return [f"{place.text} = {widened(place, f.draw.of(kind, depth)).text};"]
 

@@ -177,7 +177,7 @@ def count_records(f: Function, many: Records) -> Lines:
 
 def find_record(f: Function, many: Records) -> Lines:
     """The first struct with a property: its place, or one of its fields."""
-    found = f.scope.declare(("found", "at", "value"), INT, -1, 30)
+    found = f.scope.declare(("found", "at", "value"), INT, -1, 8)
 
     def body(places: list[Place], i: Place | None, skips: bool) -> Lines:
         with f.scope.hidden(found.root):
