@@ -9,7 +9,7 @@ from oorl.ir.generator.function import Array, Function, Lines, braced
 from oorl.ir.generator.kinds import BOOL, EQUALITY, INT, UCHAR, UINT, binary, literal, promoted
 from oorl.ir.generator.loops import ascending, counted, counter, over
 from oorl.ir.generator.positions import neighbours, pairs, shifted, two_ends
-from oorl.ir.generator.scope import Place
+from oorl.ir.generator.scope import Place, Rejected
 from oorl.ir.generator.statements import (
     accumulator,
     assignment,
@@ -212,7 +212,10 @@ def ring(f: Function, xs: Array, others: tuple[Array, ...] = ()) -> Lines:
     slot = Place(f"{name}[{i.text} & 3]", kind, xs.low, xs.high, name, weight=3.0, sure=False)
     with f.scope.inner(slot, xs.at(i.text)):
         body = change(f, total)
-        value = f.draw.of(kind, 1)
+        if not any(slot.text in line for line in body):
+            raise Rejected
+        with f.scope.hidden(name):
+            value = f.draw.of(kind, 1)
     body = [*body, f"{slot.text} = {value.text};"]
     return [f"{kind.name} {name}[4] = {{0}};", line, *counted(f, "for", i.text, xs.length, body)]
 

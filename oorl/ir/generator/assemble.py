@@ -23,6 +23,7 @@ from oorl.ir.generator.kinds import (
     Term,
     binary,
     chosen,
+    literal,
     promoted,
 )
 from oorl.ir.generator.matrices import Matrix
@@ -161,7 +162,7 @@ def _combined(f: Function, a: Term, b: Term) -> Term:
     if draw < 0.65 and not (a.kind.is_float or b.kind.is_float):
         return binary("^", a, b)
     if draw < 0.8:
-        scaled = binary("*", a, f.draw.number(a.kind))
+        scaled = binary("*", a, literal(f.rng.choice((2, 3, 5, 10)), a.kind))
         return binary("+", scaled, b)
     return chosen(f.draw.comparison(a), a, b)
 

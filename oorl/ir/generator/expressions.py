@@ -310,7 +310,8 @@ class Expressions:
         """A number strictly inside the bounds of ``a``, a small one rather than a great one."""
         low, high = (max(a.low, -40), min(a.high, 40)) if a.high > -40 and a.low < 40 else (a.low, a.high)
         if a.kind.is_float:
-            return literal(self.rng.randint(int(low * 2), max(int(low * 2), int(high * 2))) / 2, a.kind)
+            halves = int(low * 2) + 1, int(high * 2) - 1
+            return literal(self.rng.randint(halves[0], max(halves)) / 2, a.kind)
         low, high = int(low), int(high)
         if high - low > 2:
             low, high = low + 1, high - 1
@@ -335,8 +336,9 @@ class Expressions:
     def _divisible(self, kind: Kind) -> Term:
         a = self.of(kind, 0)
         if self.chance(0.5):
-            bit = literal(self.rng.choice((1, 1, 1, 2, 4, 8)), INT)
-            masked = binary("&", a, bit)
+            bits = [bit for bit in (1, 1, 1, 2, 4, 8) if bit <= max(a.magnitude, 1)]
+            masked = binary("&", a, literal(self.rng.choice(bits), INT))
             return masked if self.chance(0.5) else binary("==", masked, literal(0, INT))
-        rest = binary("%", a, literal(self.rng.choice((2, 2, 3, 4, 5)), INT))
+        bases = [base for base in (2, 2, 3, 4, 5) if base <= max(a.magnitude, 2)]
+        rest = binary("%", a, literal(self.rng.choice(bases), INT))
         return binary(self.rng.choice(("==", "==", "!=")), rest, literal(self.rng.choice((0, 0, 1)), INT))

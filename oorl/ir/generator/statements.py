@@ -201,13 +201,13 @@ def assignment(f: Function, place: Place, depth: int = 2) -> Lines:
     if kind == CHAR:
         return [f"{place.text} = {letter_value(f, place).text};"]
     if draw < 0.3:
-        value = f.draw.of(kind, 1)
+        value = f.draw.other(promoted(kind), 1, place.term)
         return [f"{place.text} {f.rng.choice(('+=', '-=', '+='))} {value.text};"]
     if draw < 0.42 and not kind.is_float:
         one_more = f"(*{place.text[1:]})++;" if place.text.startswith("*") else f"{place.text}++;"
         small = f.rng.choice((one_more, f"{place.text} /= 2;", f"{place.text} ^= 1;", f"{place.text} *= 2;"))
         return [small]
-    return [f"{place.text} = {widened(place, f.draw.of(kind, depth)).text};"]
+    return [f"{place.text} = {widened(place, f.draw.other(promoted(kind), depth, place.term)).text};"]
 
 
 def letter_value(f: Function, place: Place) -> Term:
