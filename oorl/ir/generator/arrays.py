@@ -138,7 +138,6 @@ def filter_in_place(f: Function, xs: Array, others: tuple[Array, ...] = ()) -> L
 def filter_copy(f: Function, xs: Array, others: tuple[Array, ...] = ()) -> Lines:
     """Copy what has a property to an output buffer."""
     out = f.output(xs.length, xs.kind)
-    f.scope.unread.discard(out.name)
     kept = f.scope.declare(("kept", "w", "used", "m"), INT, 0, 8, sure=True)
 
     def body(elements: list[Place], i: Place | None, skips: bool) -> Lines:
@@ -154,7 +153,6 @@ def map_copy(f: Function, xs: Array, others: tuple[Array, ...] = ()) -> Lines:
     """An output buffer with a value for every element, perhaps depending on a running state."""
     kind = f.rng.choice((xs.kind, xs.kind, promoted(xs.kind), INT if not xs.kind.is_float else xs.kind))
     out = f.output(xs.length, kind)
-    f.scope.unread.discard(out.name)
     state, before = _running(f, xs, ("run", "carry", "prev", "total", "level"))
 
     def body(elements: list[Place], i: Place, skips: bool) -> Lines:
@@ -192,13 +190,13 @@ def histogram(f: Function, xs: Array, others: tuple[Array, ...] = ()) -> Lines:
     size = f.rng.choice((4, 8))
     kind = f.rng.choice((INT, UINT, UCHAR))
     bins = f.array(str(size), writable=True, kind=kind, pool=("bins", "counts", "freq", "buckets"), bounds=(0, 9))
+    f.scope.unread.discard(bins.name)  # written below, in every case
 
     def body(elements: list[Place], i: Place | None, skips: bool) -> Lines:
         index = f.draw.masked(f.draw.of(INT if not xs.kind.wraps else xs.kind, 1), size).text
         step = f"{bins.name}[{index}]{f.rng.choice(('++', '++', f' += {f.rng.randint(2, 5)}'))};"
         return conditional(f, [step]) if f.chance(0.4) else [step]
 
-    f.scope.unread.discard(bins.name)
     return over(f, xs, body, others=others)
 
 

@@ -56,11 +56,10 @@ class Helper:
     """A static function that expressions may call."""
 
     name: str
-    result: Kind
-    params: tuple[Kind, ...]
+    kind: Kind  # of the result and of every parameter
+    params: int
     low: float
     high: float
-    sure: bool
 
 
 class Expressions:
@@ -249,9 +248,8 @@ class Expressions:
         return chosen(test, a, self.other(kind, depth - 1, a))
 
     def call(self, helper: Helper, kind: Kind) -> Term:
-        arguments = ", ".join(self.of(param, 0).text for param in helper.params)
-        low, high, sure = helper.low, helper.high, helper.sure
-        term = Term(f"{helper.name}({arguments})", promoted(helper.result), low, high, sure)
+        arguments = ", ".join(self.of(helper.kind, 0).text for _ in range(helper.params))
+        term = Term(f"{helper.name}({arguments})", helper.kind, helper.low, helper.high, sure=False)
         return self.converted(term, kind) if not (term.kind.is_float and not kind.is_float) else self.leaf(kind)
 
     def _looked_up(self) -> Term:

@@ -28,7 +28,7 @@ from oorl.ir.generator.kinds import (
     binary,
     literal,
 )
-from oorl.ir.generator.records import SHAPES, Shape, edge
+from oorl.ir.generator.records import Shape, edge
 from oorl.ir.generator.scope import Place, Scope
 
 Lines = list[str]
@@ -71,15 +71,14 @@ class Array:
     low: float
     high: float
     writable: bool = False
-    out: bool = False
     least: int = 0
-    most: int = 9
-    sorted: bool = False
 
     def at(self, index: str) -> Place:
-        return Place(
-            f"{self.name}[{index}]", self.kind, self.low, self.high, self.name, self.writable, not self.writable, 3.0
-        )
+        return self.place(f"{self.name}[{index}]")
+
+    def place(self, text: str) -> Place:
+        """An element, however it is spelled."""
+        return Place(text, self.kind, self.low, self.high, self.name, self.writable, not self.writable, 3.0)
 
 
 @dataclass(frozen=True)
@@ -90,11 +89,10 @@ class Records:
     shape: Shape
     length: str
     writable: bool
-    least: int = 0
 
     def at(self, prefix: str) -> list[Place]:
         places = self.shape.places(prefix, self.name, self.writable)
-        return [replace(place, weight=3.0) for place in places]
+        return [replace(place, weight=3.0) for place in places]  # what a body is about
 
 
 @dataclass(frozen=True)
@@ -184,52 +182,49 @@ class Function:
             return self.rng.choice(((97, 122), (48, 57), (97, 101)))
         return self.rng.choice(_RANGES[kind.code])
 
-    def length(self, least: int = 0, most: int = 0, kind: Kind = INT) -> str:
+    def length(self, least: int = 0, most: int = 0, name: str = "") -> str:
         """A length parameter; it counts as read by the loops over what it measures."""
-        name = self.scope.name(words.LENGTHS)
+        name = name or self.scope.name(words.LENGTHS)
         most = most or self.rng.choice((6, 8, 8, 9))
-        self.params.append(f"{kind.name} {name}")
+        self.params.append(f"int {name}")
         self.clauses.append(f"{name} in {least}..{most}")
         # A sure and small number, now and then worth reading for itself.
         self.scope.add(Place(name, INT, least, most, name, weight=0.3))
         return name
 
     def array(
-        self, length: str, *, writable: bool = False, kind: Kind | None = None, pool=words.ARRAYS, least: int = 0,
-        order: str = "", bounds: tuple[float, float] | None = None, size: str = "",
+        self, length: str, *, writable: bool = False, kind: Kind | None = None, pool: Sequence[str] = words.ARRAYS,
+        least: int = 0, order: str = "", bounds: tuple[float, float] | None = None, size: str = "",
     ) -> Array:  # fmt: skip
         """A buffer of as many elements as ``length`` (in the contract: ``size``, where that differs) says."""
         kind = kind or self.pick(_ELEMENTS)
         name = self.scope.name(pool)
         low, high = bounds or self.bounds_of(kind)
-        clause = f"{name}[{size or length}]" + (f" {order}" if order else "")
-        if (low, high) != kind.limits or kind.is_float:
-            clause = f"{name}[{size or length}] in {edge(low, kind)}..{edge(high, kind)}" + (
-                f" {order}" if order else ""
-            )
+        clause = f"{name}[{size or length}]"
+        if (low, high) != kind.limits:
+            clause += f" in {edge(low, kind)}..{edge(high, kind)}"
+        clause += f" {order}" if order else ""
         const = "" if writable else "const "
         self._parameter(f"{const}{kind.name} *{name}", name, clause)
-        return Array(name, kind, length, low, high, writable, least=least, sorted=bool(order))
+        return Array(name, kind, length, low, high, writable, least)
 
-    def output(self, length: str, kind: Kind, size: str = "") -> Array:
-        """An output buffer."""
+    def output(self, length: str, kind: Kind) -> Array:
+        """An output buffer; whoever asks for it writes it."""
         name = self.scope.name(words.OUTPUTS)
-        self._parameter(f"{kind.name} *{name}", name, f"{name}[{size or length}] out")
-        return Array(name, kind, length, *kind.limits, writable=True, out=True)
+        self._parameter(f"{kind.name} *{name}", name, f"{name}[{length}] out")
+        self.scope.unread.discard(name)
+        return Array(name, kind, length, *kind.limits, writable=True)
 
-    def text(self, *, writable: bool = False, alphabet: str = "", pool=words.TEXTS, most: int = 0) -> Text:
+    def text(self, *, writable: bool = False, alphabet: str = "", pool: Sequence[str] = words.TEXTS) -> Text:
         """A text."""
         name = self.scope.name(pool)
         alphabet = alphabet or self.rng.choice(ALPHABETS)
-        size = f" 0..{most}" if most else self.rng.choice(("", "", " 1..8", " 0..9"))
+        size = self.rng.choice(("", "", " 1..8", " 0..9"))
         self._parameter(f"{'' if writable else 'const '}char *{name}", name, f'{name} text{size} of "{alphabet}"')
         return Text(name, writable, letters_of(alphabet))
 
-    def records(
-        self, length: str, *, writable: bool = False, shape: Shape | None = None, least: int = 0, name: str = ""
-    ) -> Records:
+    def records(self, shape: Shape, length: str, *, writable: bool = False, name: str = "") -> Records:
         """A pointer to one struct (``length`` 1), or to so many."""
-        shape = shape or self.rng.choice(SHAPES)
         name = self.scope.name((name or (shape.one if length == "1" else shape.many),))
         declaration = shape.declaration
         if declaration not in self.declarations:
@@ -237,32 +232,29 @@ class Function:
         self.clauses.append(f"{name}[{length}]")
         self.clauses += shape.clauses(name)
         self._parameter(f"{'' if writable else 'const '}struct {shape.tag} *{name}", name, None)
-        return Records(name, shape, length, writable, least)
+        return Records(name, shape, length, writable)
 
-    def helper(self, kinds: tuple[Kind, ...] = ()) -> None:
+    def helper(self) -> None:
         """A static function for expressions to call."""
         kind = self.pick(((INT, 6), (LONG, 1), (UINT, 1), (DOUBLE, 2)))
-        params = kinds or tuple(kind for _ in range(self.rng.choice((1, 1, 2))))
         own = Function(self.rng, self.plan)
-        names = [own.scope.name(("a", "b") if len(params) > 1 else ("x", "v", "a")) for _ in params]
+        names = self.rng.choice((("x",), ("v",), ("a", "b")))
         bound = {"u32": (0, 2**32 - 1), "f64": (-60, 60)}.get(kind.code, (-1000, 1000))
-        for name, param in zip(names, params, strict=True):
-            own.scope.add(Place(name, param, *bound, name, sure=False))
-            own.scope.unread.add(name)
+        own.scope.add(*(Place(name, kind, *bound, name, sure=False) for name in names))
+        own.scope.unread |= set(names)
         body: Lines = []
         if self.chance(0.6):
             body = [f"if ({own.draw.test(0).text})", f"    return {own.draw.of(kind, 1).text};"]
         result = own.draw.of(kind, 2)
-        for name in sorted(own.scope.unread):
-            place = next(place for place in own.scope.places if place.root == name)
-            result = binary("+", result, own.scope.read(place))
+        for place in own.scope.places:
+            if place.root in own.scope.unread:
+                result = binary("+", result, own.scope.read(place))
         name = self.scope.name(words.HELPERS)
-        head = ", ".join(f"{param.name} {own_name}" for own_name, param in zip(names, params, strict=True))
+        head = ", ".join(f"{kind.name} {own_name}" for own_name in names)
         lines = [f"static {kind.name} {name}({head})", "{", *indented([*body, f"return {result.text};"]), "}"]
         self.helpers.append((name, "\n".join(lines)))
-        usual = max(-500.0, result.low), min(500.0, result.high)
-        low, high = (result.low, result.high) if kind.wraps else usual
-        self.draw.helpers.append(Helper(name, kind, params, min(low, high), max(low, high), sure=False))
+        low, high = (0, 2**32 - 1) if kind.wraps else (-500, 500)
+        self.draw.helpers.append(Helper(name, kind, len(names), low, high))
 
     def table(self) -> None:
         """A static table of a power of two of numbers."""
@@ -283,9 +275,7 @@ class Function:
         if self.result == BOOL:
             return Term(self.rng.choice(("true", "false")), INT, 0, 1)
         if self.chance(0.5):
-            return literal(
-                self.rng.choice((0, 1, 2)) if self.result.wraps else self.rng.choice((-1, -1, 0, 1)), self.result
-            )
+            return literal(self.rng.choice((0, 1, 2) if self.result.wraps else (-1, -1, 0, 1)), self.result)
         return self.draw.of(self.result, 1)
 
 

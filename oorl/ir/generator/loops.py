@@ -34,8 +34,8 @@ def over(f: Function, array: Array, body: Body, *, others: tuple[Array, ...] = (
     form = f.pick(forms)
     if form == "pointer":
         return _by_pointer(f, array, body)
-    i = counter(f, array.most - 1)
-    places = [array.at(i.text), *(other.at(i.text) for other in others if not other.out)]
+    i = counter(f, 8)
+    places = [array.at(i.text), *(other.at(i.text) for other in others)]
     with f.scope.inner(*places, i):
         lines = body([array.at(i.text), *(other.at(i.text) for other in others)], i, form in ("for", "down"))
     return counted(f, form, i.text, array.length, lines)
@@ -58,7 +58,7 @@ def counted(f: Function, form: str, i: str, length: str, body: Lines) -> Lines:
 
 def _by_pointer(f: Function, array: Array, body: Body) -> Lines:
     p, const = f.scope.name(("p", "cur", "it", "ptr")), "" if array.writable else "const "
-    place = Place(f"*{p}", array.kind, array.low, array.high, array.name, array.writable, not array.writable, 3.0)
+    place = array.place(f"*{p}")
     kind = array.kind.name
     if f.chance(0.5):
         with f.scope.inner(place):
@@ -100,7 +100,7 @@ def over_records(f: Function, records: Records, body: Body) -> Lines:
 
 def over_text(f: Function, text: Text, body: Body, *, indexed: bool = False) -> Lines:
     """A loop over the characters of a text."""
-    form = f.pick((("for", 6), ("while", 3), *(() if indexed else (("pointer", 5), ("moving", 2)))))
+    form = f.pick((("for", 6), ("while", 3), *(() if indexed else (("pointer", 5), ("pointer while", 2)))))
     if form in ("for", "while"):
         i = counter(f, 11)
         stop = f.rng.choice((f"{text.name}[{i.text}]", f"{text.name}[{i.text}] != '\\0'"))

@@ -65,11 +65,11 @@ def rows_out(f: Function, m: Matrix) -> Lines:
     """A number for every row, in an output buffer."""
     kind = promoted(m.cells.kind)
     out = f.output(m.rows, kind)
-    f.scope.unread.discard(out.name)
     i, j = _indices(f)
-    with f.scope.inner(*_index_places(i, j)):
+    row, col = _index_places(i, j)
+    with f.scope.inner(row):
         total, line = accumulator(f, kind, ("sum", "row_total", "s", "best"))
-        f.scope.add(m.at(i, j))
+        f.scope.add(col, m.at(i, j))
         body = change(f, total)
         f.scope.settle(total)
     return _loops(f, m, body, i, j, between=[line], after=[f"{out.name}[{i}] = {total.text};"])
@@ -79,9 +79,10 @@ def best_row(f: Function, m: Matrix) -> Lines:
     """The row with the greatest total of something."""
     best, top = f.scope.declare(words.BESTS, INT, 0, 4, sure=True), f.scope.name(("most", "limit", "record"))
     i, j = _indices(f)
-    with f.scope.inner(*_index_places(i, j)), f.scope.hidden(best.root):
+    row, col = _index_places(i, j)
+    with f.scope.inner(row), f.scope.hidden(best.root):
         total, line = accumulator(f, promoted(m.cells.kind), ("sum", "row_total", "s"))
-        f.scope.add(m.at(i, j))
+        f.scope.add(col, m.at(i, j))
         body = change(f, total)
         f.scope.settle(total)
     keep = braced(

@@ -68,7 +68,7 @@ def keep_in_order(f: Function, one: Records) -> Lines:
 
 def two_structs(f: Function, one: Records) -> Lines:
     """Two structs of a type: compared field by field, or one changed by the other."""
-    other = f.records("1", shape=one.shape, name="other")
+    other = f.records(one.shape, "1", name="other")
     own, theirs = one.at(f"{one.name}->"), other.at(f"{other.name}->")
     f.scope.unread -= {one.name, other.name}
     order = f.rng.sample(range(len(own)), min(len(own), 2))
@@ -261,7 +261,6 @@ def to_values(f: Function, many: Records) -> Lines:
     """A number for every struct, in an output buffer."""
     kind = f.rng.choice([promoted(place.kind) for place in many.at("")] + [INT])
     out = f.output(many.length, kind)
-    f.scope.unread.discard(out.name)
     i = f.scope.name(words.COUNTERS)
     f.scope.names.discard(i)
     with f.scope.inner(*many.at(f"{many.name}[{i}]."), Place(i, INT, 0, 8, i, weight=0.5)):

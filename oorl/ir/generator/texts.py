@@ -165,7 +165,6 @@ def keep_letters(f: Function, text: Text) -> Lines:
         target = text.name
     else:
         target = f.output(f"len({text.name})+1", CHAR).name
-        f.scope.unread.discard(target)
     kept = f.scope.declare(("kept", "w", "o", "used", "m"), INT, 0, 12, sure=True)
 
     def body(letters: list[Place], i: Place | None, skips: bool) -> Lines:
@@ -232,7 +231,7 @@ def classify(f: Function, text: Text) -> Lines:
 def letter_bins(f: Function, text: Text) -> Lines:
     """Count characters into buckets."""
     bins = f.array("8", writable=True, kind=f.rng.choice((INT, UCHAR)), pool=("freq", "counts", "bins"), bounds=(0, 9))
-    f.scope.unread.discard(bins.name)
+    f.scope.unread.discard(bins.name)  # written below, in every case
 
     def body(letters: list[Place], i: Place | None, skips: bool) -> Lines:
         letter = f.scope.read(letters[0])
@@ -248,7 +247,6 @@ def to_codes(f: Function, text: Text) -> Lines:
     """A number for every character, in an output buffer."""
     kind = f.rng.choice((UCHAR, INT))
     out = f.output(f"len({text.name})+1", kind)
-    f.scope.unread.discard(out.name)
     state, line = accumulator(f, f.rng.choice((INT, UINT)), ("acc", "key", "prev", "run"), final=False)
 
     def body(letters: list[Place], i: Place, skips: bool) -> Lines:
