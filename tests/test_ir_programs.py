@@ -18,7 +18,7 @@ from oorl.data.ir_groups import IRGroup, group_from_json  # noqa: E402
 from oorl.ir.compile import compile_sources  # noqa: E402
 from oorl.ir.config import IRConfig  # noqa: E402
 from oorl.ir.csource import Source, sources_of_parts, split_c  # noqa: E402
-from oorl.ir.execute import EVERY_RUN  # noqa: E402
+from oorl.ir.execute import EVERY_WAY  # noqa: E402
 from oorl.ir.llvm import machine, parse  # noqa: E402
 from oorl.ir.programs import OUTPUT_BYTES, ProgramHarness  # noqa: E402
 from oorl.ir.rerun import ProgramCalls  # noqa: E402
@@ -151,7 +151,7 @@ declare i32 @printf(ptr, ...)
 def test_every_input_finds_variables_as_they_were():
     inputs = ["a", "b", "a", ""]
     [run] = ProgramHarness(inputs).run([STATEFUL])
-    assert run.stable and len(run.runs) == len(EVERY_RUN)
+    assert run.stable and len(run.runs) == len(EVERY_WAY)
     assert [one.memory[0] for one in run.runs[0]] == [b"6\n"] * 4
     assert ProgramCalls(inputs).run([STATEFUL]) == [
         [[{"stdout": "6\n", "exit": status} for status in (33, 34, 33, 63)]]
@@ -173,8 +173,8 @@ def test_crashes_endless_loops_and_long_outputs_end_only_themselves():
         "declare i32 @putchar(i32)\n",
     )
     harness = ProgramHarness(["A", "B"])
-    for isolate in (False, True):
-        runs = harness.run([loop, crash, fine, long], isolate=isolate)
+    for recover in (False, True):
+        runs = harness.run([loop, crash, fine, long], recover=recover)
         assert [run.failure for run in runs] == ["timeout", "crash", None, None]
         assert runs[2].stable and [one.ret[0] for one in runs[2].runs[0]] == [65, 66]
         assert runs[3].runs[0] == (None, None) and not runs[3].stable

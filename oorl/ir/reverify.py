@@ -16,7 +16,7 @@ import struct
 from oorl.data.ir_groups import IRGroup
 from oorl.ir.clean import alpha_sha, externals
 from oorl.ir.compile import CompileError, compile_for_check
-from oorl.ir.execute import EVERY_RUN, compile_module, limit_this_process
+from oorl.ir.execute import AS_IT_IS, compile_module, limit_this_process
 from oorl.ir.layout import FILLS, Outcome, arguments_from_json, outcome_json
 from oorl.ir.llvm import parse
 from oorl.ir.rerun import ProgramCalls
@@ -118,13 +118,13 @@ def _run(ir: str, entry: str, signature: CSignature, inputs: list[list]) -> list
         return ProgramCalls(inputs).run([ir])[0]
     frame = 16 + sum(p.room for p in signature.buffers)
     block = frame * len(inputs)
-    with mmap.mmap(-1, 8 + block * len(EVERY_RUN)) as shared:
+    with mmap.mmap(-1, 8 + block * len(AS_IT_IS)) as shared:
         child = os.fork()
         if child == 0:
             try:
                 limit_this_process()
                 signal.setitimer(signal.ITIMER_PROF, MEMBER_CPU_S)
-                for r, (codegen, fill) in enumerate(EVERY_RUN):
+                for r, (codegen, fill, _) in enumerate(AS_IT_IS):
                     engine = compile_module(ir, codegen)
                     address = engine.get_function_address(entry)
                     for k, arguments in enumerate(inputs):
@@ -139,11 +139,9 @@ def _run(ir: str, entry: str, signature: CSignature, inputs: list[list]) -> list
         if not shared[0]:
             return "timeout" if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPROF else "crash"
         data = shared[8:]
-    pieces = [data[k * frame : (k + 1) * frame] for k in range(len(EVERY_RUN) * len(inputs))]
-    read = [
-        _read(piece, signature, arguments) for piece, arguments in zip(pieces, inputs * len(EVERY_RUN), strict=True)
-    ]
-    return [read[r * len(inputs) : (r + 1) * len(inputs)] for r in range(len(EVERY_RUN))]
+    pieces = [data[k * frame : (k + 1) * frame] for k in range(len(AS_IT_IS) * len(inputs))]
+    read = [_read(piece, signature, arguments) for piece, arguments in zip(pieces, inputs * len(AS_IT_IS), strict=True)]
+    return [read[r * len(inputs) : (r + 1) * len(inputs)] for r in range(len(AS_IT_IS))]
 
 
 def _call(address: int, signature: CSignature, arguments: list, fill: int) -> bytes:

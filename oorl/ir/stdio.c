@@ -4,14 +4,15 @@
 // that programs may call (libc.py) is the C library's own. Compiled by programs.py, which maps names to these.
 #define _GNU_SOURCE
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/time.h>
 
 enum { HEAP_BYTES = 1 << 20, STACK_BYTES = 1 << 15, DRAWN_BYTES = 1 << 12 };
+enum { ENDED = 1, FAULT = 2 };
 
 struct variable {
     char *at;
@@ -38,7 +39,8 @@ static const char *input;
 static long input_at, input_length;
 static struct frame *frame;
 static long output_room;
-static jmp_buf end;
+static sigjmp_buf end;
+static volatile sig_atomic_t inside;  // the program
 static int status, filling;
 static _Alignas(16) char heap[HEAP_BYTES];
 static size_t heap_used;
@@ -153,12 +155,14 @@ void *oorl_realloc(void *block, size_t size) {
 
 void oorl_exit(int code) {
     status = code;
-    longjmp(end, 1);
+    siglongjmp(end, ENDED);
 }
 
-static void limit(long microseconds) {
-    struct itimerval timer = {{0, 0}, {microseconds / 1000000, microseconds % 1000000}};
-    setitimer(ITIMER_PROF, &timer, NULL);
+// As the handler of a fault, ends the program; a fault of our own ends the process.
+void oorl_caught(int number) {
+    if (inside)
+        siglongjmp(end, FAULT);
+    signal(number, SIG_DFL);
 }
 
 static void lay_out(const struct variable *variables, long count) {
@@ -184,8 +188,9 @@ static __attribute__((noinline)) void dirty(void) {
     memset((char *)area, filling, STACK_BYTES);
 }
 
-void oorl_run(int (*program)(int, char **), const struct variable *variables, long count, const char *text, long length,
-              demand *drawing, struct frame *into, long room, int fill, long microseconds, volatile uint8_t *flag) {
+// Runs the program once; whether a fault ended it.
+int oorl_run(int (*program)(int, char **), const struct variable *variables, long count, const char *text, long length,
+             demand *drawing, struct frame *into, long room, int fill, volatile uint8_t *flag) {
     static char name[] = "program", empty[1];
     static char *words[] = {name, NULL};
     strtok(empty, " ");
@@ -199,12 +204,15 @@ void oorl_run(int (*program)(int, char **), const struct variable *variables, lo
     if (drawing)
         setvbuf(oorl_stdin, NULL, _IONBF, 0);
     *flag = 0;
-    limit(microseconds);
-    if (!_setjmp(end)) {
+    int back = sigsetjmp(end, 1);
+    if (back == 0) {
+        inside = 1;
         dirty();
         status = program(1, words);
     }
-    limit(0);
+    inside = 0;
+    if (back == FAULT)
+        return 1;  // its streams may be in any state and are left as they are
     fclose(oorl_stdout);
     fclose(oorl_stdin);
     fclose(oorl_stderr);
@@ -212,4 +220,5 @@ void oorl_run(int (*program)(int, char **), const struct variable *variables, lo
         frame->length = -1;
     frame->status = status & 255;
     frame->undefined = *flag;
+    return 0;
 }
