@@ -63,7 +63,10 @@ def compile_for_check(code: str, entry: str, language: str = "c") -> str:
     """The text that the compiler itself makes of a function at -O2; raises CompileError."""
     try:
         text = run_front_end(code, language, CHECK)["check"]
-        return _inlined(_extract(_without_panics(text, language), f"@{entry}"))
+        text = _inlined(_extract(_without_panics(text, language), f"@{entry}"))
+        if names := externals(text):
+            raise CompileError(f"external: calls {', '.join(names)}")
+        return text
     except ValueError as err:
         raise CompileError(f"compile: LLVM rejects the front end's text ({err})") from err
 
