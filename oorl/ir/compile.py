@@ -89,10 +89,12 @@ def _batch_of(source: Source) -> tuple[str, str]:
     """
     if source.language == "rust":
         return "rust", ""
-    declarations = split_c(source.code).declarations
-    if all(re.fullmatch(r"#\s*include\s*<[\w./]+>\s*", line) for line in declarations):
+    parts = split_c(source.code)
+    if any("#" in function.text for function in parts.functions):
+        return source.language, source.code  # a macro defined inside a function holds for all that follow: alone
+    if all(re.fullmatch(r"#\s*include\s*<[\w./]+>\s*", line) for line in parts.declarations):
         return source.language, ""
-    return source.language, "\n".join(declarations)
+    return source.language, "\n".join(parts.declarations)
 
 
 def _renamed(source: Source, index: int) -> str:
