@@ -30,17 +30,41 @@ ROW = {
     "signature": {"params": [["a", "int"]], "returns": "int"},
     "tests": [{"args": [1], "returns": 1}],
 }
+OUTCOMES = [{"ret": "1", "memory": {}}, {"ret": "-2", "memory": {}}]
+WRONG = {"input": 1, "kind": "ret", "expected": OUTCOMES[1], "got": {"ret": "2", "memory": {}}}
+
+
+def winner(k: int, ir: str) -> dict:
+    check = {"inputs": 2, "fills": 2, "codegens": 2, "mismatches": 0, "validator": None}
+    return {"id": f"w{k}", "ir": ir, "base": "b0", "pipeline": [], "n_insts": 1, "alpha_sha": f"{ir}0", "check": check}
+
+
+def loser(k: int, ir: str) -> dict:
+    return {
+        "id": f"l{k}", "ir": ir, "parent": "w0", "operators": ["wrong_return"], "site": 1, "style": "direct",
+        "reopt_pipeline": [], "n_insts": 1, "alpha_sha": f"{ir}0", "witness": WRONG, "kill_rate": 0.5,
+        "distance_parent": 0.25, "distance_nearest": 0.25, "bin": "easy",
+    }  # fmt: skip
+
+
 GROUP = {
     "schema": "oorl.ir_group/1",
     "group_id": "g1",
-    "source": {"language": "c", "code": "int f(int a){return a;}", "entry": "f"},
-    "signature": {"ret": "int", "params": []},
-    "inputs": {"seed": 0, "n": 1},
-    "toolchain": {"llvm": "20"},
-    "naming": "named",
-    "winners": [{"id": "w0", "ir": "a"}, {"id": "w1", "ir": "b"}],
-    "losers": [{"id": "l0", "ir": "c"}],
-}
+    "source": {
+        "language": "c", "code": "int f(int a){return a;}", "entry": "f", "sha256": "00", "licence": "MIT", "origin": ""
+    },
+    "signature": {"ret": "i32", "params": [{"kind": "scalar", "name": "a", "type": "i32"}]},
+    "inputs": {
+        "seed": "0:f", "generator_version": 1, "n": 2, "n_ub_dropped": 0, "args": [["1"], ["-2"]], "expected": OUTCOMES
+    },
+    "toolchain": {"frontend": "f", "optimizer": "o", "llvm": "20", "target": "t", "cpu": "baseline"},
+    "naming": "numbered",
+    "winners": [winner(0, "a"), winner(1, "b")],
+    "losers": [loser(0, "c")],
+    "split": "train",
+    "dedup_cluster": "k1",
+    "ref_scores": {},
+}  # fmt: skip
 
 
 def without(row: dict, name: str) -> dict:
@@ -195,12 +219,12 @@ def test_groups_survive_writing_and_reading(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({**GROUP, "winners": GROUP["winners"][:1]}, "winners: 1 of them; a group needs at least 2"),
-        ({**GROUP, "losers": []}, "losers: 0 of them"),
-        ({**GROUP, "losers": [{"id": "l0"}]}, "losers[0].ir: expected str"),
-        ({**GROUP, "losers": [{"id": "l0", "ir": "a"}]}, "winners, losers: the same IR stands twice"),
-        ({**GROUP, "source": {"language": "c", "entry": "f"}}, "source.code: expected str"),
-        (without(GROUP, "group_id"), "group_id: expected str"),
+        ({**GROUP, "winners": GROUP["winners"][:1]}, "TooFewWinners: winners: 1 of them; a group needs at least 2"),
+        ({**GROUP, "losers": []}, "NoLosers: losers: 0 of them"),
+        ({**GROUP, "losers": [{"id": "l0"}]}, "MissingField: losers[0].ir: expected text"),
+        ({**GROUP, "losers": [loser(0, "a")]}, "WinnerLoserOverlap: losers[0].ir: the same stands in winners[0].ir"),
+        ({**GROUP, "source": {"language": "c", "entry": "f"}}, "MissingField: source.code: expected text"),
+        (without(GROUP, "group_id"), "MissingField: group_id: expected text"),
     ],
 )
 def test_a_malformed_group_is_named_by_file_line_and_field(row, reason, tmp_path, capsys):

@@ -103,9 +103,7 @@ class Calls:
     def _image(self, k: int, arguments: list, fill: int) -> bytes:
         image = bytearray([fill]) * self._bytes
         buffers = [
-            p.pack(value, fill)
-            for p, value in zip(self.signature.params, arguments, strict=True)
-            if p.kind == "buffer"
+            p.pack(value, fill) for p, value in zip(self.signature.params, arguments, strict=True) if p.kind == "buffer"
         ]
         for (start, _), data in zip(self._places[k], buffers, strict=True):
             image[start : start + len(data)] = data

@@ -21,7 +21,9 @@ _DROPPED_LINE = re.compile(
 _COMMENT = re.compile(r"\s+; preds = .*$|\s+; No predecessors!.*$")
 _METADATA = re.compile(r",? ![\w.]+ !\d+")
 _GROUP = re.compile(r" #\d+\b")
-_AT_THE_END = re.compile(r"(?: #\d+)?(?:, ![\w.]+ !\d+)*$")  # of a line with names or text in quotes, which may hold both
+_AT_THE_END = re.compile(
+    r"(?: #\d+)?(?:, ![\w.]+ !\d+)*$"
+)  # of a line with names or text in quotes, which may hold both
 _ALIGN = re.compile(r", align \d+")
 _WORDS = re.compile(
     r" (?:dso_local|local_unnamed_addr|unnamed_addr|hidden|fastcc|noundef|nonnull|nocapture|readonly|writeonly|readnone"

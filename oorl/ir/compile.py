@@ -55,9 +55,7 @@ def compile_for_check(sources: Sequence[Source]) -> list[str | CompileError]:
     ]
 
 
-def _printed(
-    sources: Sequence[Source], variants: tuple[str, ...]
-) -> list[tuple[dict[str, str], str] | CompileError]:
+def _printed(sources: Sequence[Source], variants: tuple[str, ...]) -> list[tuple[dict[str, str], str] | CompileError]:
     """What the front end prints for every source, compiled with others in one call where that works, and the suffix
     that its functions have in there."""
     results: list[tuple[dict[str, str], str] | CompileError | None] = [None] * len(sources)

@@ -20,8 +20,8 @@ CHUNK = 16  # groups whose sources one call of the front end compiles
 GROUP_CPU_S = 60  # of LLVM's own work on one group; calls of its members have their own, far smaller limit
 
 
-def reverify_rows(rows: Iterable[dict], jobs: int | None = None) -> Iterator[str | None]:
-    """For every group, in order, None when it reproduces, else ``Kind: what does not`` (``reverify_each``; and LLVM).
+def reverify_rows(rows: Iterable[dict], jobs: int | None = None) -> Iterator[tuple[dict, str | None]]:
+    """Every group, in order, with None when it reproduces, else ``Kind: what does not`` (``reverify_each``; and LLVM).
 
     Args:
         rows: groups as JSON holds them, their structure checked; read a few chunks ahead.
@@ -34,14 +34,12 @@ def reverify_rows(rows: Iterable[dict], jobs: int | None = None) -> Iterator[str
     """
     require_toolchain()
     rows = iter(rows)
-    tasks = ((None, {"items": chunk}) for chunk in iter(lambda: list(itertools.islice(rows, CHUNK)), []))
+    tasks = ((chunk, {"items": chunk}) for chunk in iter(lambda: list(itertools.islice(rows, CHUNK)), []))
     with closing(serve("oorl.ir.reverify_worker", tasks, jobs or len(os.sched_getaffinity(0)))) as served:
-        for _, answers in served:
-            for answer in answers:
-                if isinstance(answer, str):
-                    yield f"LLVM: the worker process ended with {answer} on a member"
-                else:
-                    yield answer["fault"]
+        for chunk, answers in served:
+            for row, answer in zip(chunk, answers, strict=True):
+                died = isinstance(answer, str)
+                yield row, f"LLVM: the worker process ended with {answer} on a member" if died else answer["fault"]
 
 
 def main() -> None:
