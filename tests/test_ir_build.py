@@ -45,7 +45,11 @@ def test_one_worker_writes_the_same_bytes(folder, whole):
     assert main(["build-ir", str(folder / "functions.c"), "--out", str(out), "--jobs", "1", *SMALL]) == 0
     assert out.read_bytes() == whole.read_bytes()
     assert len(read_ir_groups(out)) == 11
-    assert sorted(p.name for p in folder.glob("one.jsonl*")) == ["one.jsonl", "one.jsonl.stats.json"]
+    assert sorted(p.name for p in folder.glob("one.jsonl*")) == [
+        "one.jsonl",
+        "one.jsonl.stats.json",
+        "one.jsonl.stats.png",
+    ]
 
 
 def test_statistics_are_written(whole):
@@ -156,6 +160,7 @@ def test_generated_groups_leave_out_another_files_programs(folder):
         (["--generate", "2"], 2, "say where the groups go"),
         (["--generate", "0", "--out", "x.jsonl"], 2, "--generate is 0; it must be at least 1"),
         (["--generate", "2", "--out", "x.jsonl", "--max-winners", "1"], 2, "max_winners 1 do not fit"),
+        (["--generate", "2", "--out", "x.jsonl.gz"], 2, "`oorl data convert` makes x.jsonl.gz"),
         (["gone.c", "--out", "x.jsonl"], 1, "cannot read gone.c"),
     ],
 )

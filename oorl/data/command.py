@@ -13,6 +13,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from oorl.data.check import check_file, reasons
+from oorl.data.group_checks import completeness
+from oorl.data.ir_groups import group_from_json
 from oorl.data.problems import Problem, write_problems
 from oorl.data.rows import read_rows, write_rows
 from oorl.errors import UsageError, UserError
@@ -55,12 +57,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     convert = actions.add_parser("convert", help="copy a file into another format; ending: .jsonl, .jsonl.gz, .parquet")
     convert.add_argument("file", metavar="IN", help="rows of schema oorl.translation/1 or oorl.ir_group/1")
     convert.add_argument("out", metavar="OUT", help="the same rows")
+    stats = actions.add_parser("stats", help="what a file of IR groups holds: a table, and figures where asked for")
+    stats.add_argument("file", metavar="FILE", help="rows of schema oorl.ir_group/1")
+    stats.add_argument("--out", metavar="NAME", help="also write NAME.stats.json and NAME.stats.png")
 
 
 def run(args: argparse.Namespace) -> int:
     """Do one action; 1 when ``check`` refused a row, or a group does not reproduce."""
     if args.action == "generate":
         return _generate(args)
+    if args.action == "stats":
+        return _stats(args.file, args.out)
     if args.action == "convert":
         return _convert(args.file, args.out)
     if args.jobs is not None and not (args.reverify and args.jobs >= 1):
@@ -74,6 +81,31 @@ def _convert(source: str, out: str) -> int:
     rows = (row for _, row in read_rows(source))
     count = write_rows(out, tqdm(rows, desc="rows", unit="", file=sys.stderr))
     print(f"{count} rows written to {out}")
+    return 0
+
+
+def _stats(path: str, out: str | None) -> int:
+    from oorl.ir.figure import draw_if_possible
+    from oorl.ir.statistics import Statistics
+
+    statistics = Statistics()
+    for number, row in tqdm(read_rows(path), desc="groups", unit="", file=sys.stderr):
+        try:
+            group = group_from_json(row)
+            completeness(row)
+        except ValueError as err:
+            raise UserError(f"{path}:{number}: {err}; `oorl data check {path}` names every fault") from err
+        statistics.add(group, None, {}, 0.0)
+    if not statistics.kept:
+        raise UserError(f"{path}: holds no groups; make some with `oorl build-ir --generate N --out {path}`")
+    print(statistics.table())
+    if out:
+        try:
+            statistics.write(Path(f"{out}.stats.json"))
+        except OSError as err:
+            raise UserError(f"cannot write {out}.stats.json: {err.strerror}") from err
+        print(f"wrote {out}.stats.json")
+        print(draw_if_possible(statistics, Path(f"{out}.stats.png")))
     return 0
 
 

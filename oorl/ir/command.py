@@ -14,6 +14,7 @@ from oorl.data.ir_groups import read_ir_groups
 from oorl.errors import UsageError, UserError
 from oorl.ir.config import IRConfig
 from oorl.ir.csource import Source, generated_sources, sources_of_file
+from oorl.ir.figure import draw_if_possible
 from oorl.ir.files import build_file
 from oorl.ir.toolchain import require_toolchain
 
@@ -81,6 +82,11 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("give C files or --generate N, one of the two (--library and --musl count as files)")
     if not args.out:
         raise UsageError("say where the groups go: --out GROUPS.jsonl")
+    if args.out.endswith((".gz", ".parquet")):
+        raise UsageError(
+            f"--out {args.out}: a build grows as JSON lines; give a name that ends in .jsonl, and then "
+            f"`oorl data convert` makes {Path(args.out).name}"
+        )
     for name in ("generate", "jobs"):
         if (value := getattr(args, name)) is not None and value < 1:
             raise UsageError(f"--{name} is {value}; it must be at least 1")
@@ -119,6 +125,7 @@ def run(args: argparse.Namespace) -> int:
             f"none of {statistics.functions} functions gave a group; {args.out}.stats.json counts the reasons"
         )
     print(f"wrote {args.out} and {args.out}.stats.json")
+    print(draw_if_possible(statistics, Path(f"{args.out}.stats.png")))
     return 0
 
 
