@@ -49,7 +49,7 @@ def draw_statistics(row: dict, path: Path) -> None:
         _draw_distances(axes["D"], row["distances"])
         _draw_kill_rates(axes["K"], row)
         _draw_lengths(axes["L"], row)
-        _draw_operators(axes["O"], axes["F"], row["operators"])
+        _draw_operators(axes["O"], axes["F"], row["operators"], row["loser_operators"])
         figure.suptitle(_heading(row), fontsize=11)
         partial = path.with_name(path.name + ".incomplete")
         figure.savefig(partial, dpi=110, format="png")
@@ -134,24 +134,25 @@ def _draw_lengths(axis, row: dict) -> None:
     axis.legend(frameon=False)
 
 
-def _draw_operators(kept_axis, fates_axis, operators: dict[str, dict[str, int]]) -> None:
-    names = sorted(operators, key=lambda name: operators[name]["kept"])
-    kept_axis.barh(range(len(names)), [operators[name]["kept"] for name in names], color=SIDES["losers"])
+def _draw_operators(kept_axis, fates_axis, operators: dict[str, dict[str, int]], kept: dict[str, int]) -> None:
+    names = sorted({*operators, *kept}, key=lambda name: (kept.get(name, 0), name))
+    kept_axis.barh(range(len(names)), [kept.get(name, 0) for name in names], color=SIDES["losers"])
     kept_axis.set_yticks(range(len(names)), names)
     kept_axis.set(title="Losers kept, by operator", xlabel="losers")
     fates_axis.set(title="What became of its mutants", xlabel="share of its mutants", xlim=(0, 1))
     fates_axis.sharey(kept_axis)
     fates_axis.tick_params(axis="y", labelleft=False)
     kept_axis.set_ylim(-0.6, len(names) - 0.4)
-    if not any(fate in counts for counts in operators.values() for fate in FATES):
+    if not operators:
         fates_axis.text(
             0.5, 0.5, "known of a build,\nnot of a file", ha="center", color=QUIET, transform=fates_axis.transAxes
         )
         return
-    totals = [max(1, sum(operators[name].get(fate, 0) for fate in FATES)) for name in names]
+    fates = [operators.get(name, {}) for name in names]
+    totals = [max(1, sum(counts.values())) for counts in fates]
     left = [0.0] * len(names)
     for fate, colour in FATE_COLOURS.items():
-        shares = [operators[name].get(fate, 0) / total for name, total in zip(names, totals, strict=True)]
+        shares = [counts.get(fate, 0) / total for counts, total in zip(fates, totals, strict=True)]
         fates_axis.barh(range(len(names)), shares, left=left, color=colour, label=fate)
         left = [start + share for start, share in zip(left, shares, strict=True)]
     fates_axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=3, fontsize=8)

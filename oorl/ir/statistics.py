@@ -73,13 +73,13 @@ class Statistics:
             self.kill_rates[loser["kill_rate"]] += 1
 
     def operators(self) -> dict[str, dict[str, int]]:
-        """Mutants of every operator by what became of them; ``kept`` are the losers of groups."""
-        table: dict[str, dict[str, int]] = {name: {} for name in sorted(self.of_losers)}
+        """Mutants of every operator by what became of them."""
+        table: dict[str, dict[str, int]] = {}
         for name, count in sorted(self.counts.items()):
             kind, *rest = name.split(" ")
             if kind == "operator":
                 table.setdefault(rest[0], {})[rest[1]] = count
-        return {name: {"kept": self.of_losers[name], **fates} for name, fates in sorted(table.items())}
+        return table
 
     def to_json(self) -> dict:
         """Everything, for ``OUT.stats.json``."""
@@ -107,6 +107,7 @@ class Statistics:
                 name.split(" ")[1]: n for name, n in sorted(self.counts.items()) if name.startswith("validator ")
             },
             "operators": self.operators(),
+            "loser_operators": dict(sorted(self.of_losers.items())),
             "cpu_s": round(self.cpu_s, 2),
             "wall_s": round(self.wall_s, 2),
         }
@@ -124,12 +125,13 @@ class Statistics:
         ]
         if row["validator"]:
             lines.append(f"winners by alive-tv: {_shares(Counter(row['validator']))} (refuted ones are left out)")
-        fates = FATES if any(name.startswith("operator ") for name in self.counts) else ()
         if self.wall_s:
             lines.append(f"{self.wall_s:.1f} s, {self.cpu_s / max(1, self.kept):.2f} CPU-seconds a group")
+        fates = FATES if row["operators"] else ()
         lines += ["", f"{'operator':22}" + "".join(f"{name:>10}" for name in (*fates, "kept"))]
-        for name, counts in row["operators"].items():
-            lines.append(f"{name:22}" + "".join(f"{counts.get(fate, 0):>10}" for fate in (*fates, "kept")))
+        for name in sorted({*row["operators"], *self.of_losers}):
+            counts = {**row["operators"].get(name, {}), "kept": self.of_losers[name]}
+            lines.append(f"{name:22}" + "".join(f"{counts.get(column, 0):>10}" for column in (*fates, "kept")))
         return "\n".join(lines)
 
     def write(self, path: Path) -> None:
