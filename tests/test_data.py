@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from ir_rows import GROUP, loser
 
 from oorl.cli import main
 from oorl.data.command import generate_problems, language_pairs
@@ -30,41 +31,6 @@ ROW = {
     "signature": {"params": [["a", "int"]], "returns": "int"},
     "tests": [{"args": [1], "returns": 1}],
 }
-OUTCOMES = [{"ret": "1", "memory": {}}, {"ret": "-2", "memory": {}}]
-WRONG = {"input": 1, "kind": "ret", "expected": OUTCOMES[1], "got": {"ret": "2", "memory": {}}}
-
-
-def winner(k: int, ir: str) -> dict:
-    check = {"inputs": 2, "fills": 2, "codegens": 2, "mismatches": 0, "validator": None}
-    return {"id": f"w{k}", "ir": ir, "base": "b0", "pipeline": [], "n_insts": 1, "alpha_sha": f"{ir}0", "check": check}
-
-
-def loser(k: int, ir: str) -> dict:
-    return {
-        "id": f"l{k}", "ir": ir, "parent": "w0", "operators": ["wrong_return"], "site": 1, "style": "direct",
-        "reopt_pipeline": [], "n_insts": 1, "alpha_sha": f"{ir}0", "witness": WRONG, "kill_rate": 0.5,
-        "distance_parent": 0.25, "distance_nearest": 0.25, "bin": "easy",
-    }  # fmt: skip
-
-
-GROUP = {
-    "schema": "oorl.ir_group/1",
-    "group_id": "g1",
-    "source": {
-        "language": "c", "code": "int f(int a){return a;}", "entry": "f", "sha256": "00", "licence": "MIT", "origin": ""
-    },
-    "signature": {"ret": "i32", "params": [{"kind": "scalar", "name": "a", "type": "i32"}]},
-    "inputs": {
-        "seed": "0:f", "generator_version": 1, "n": 2, "n_ub_dropped": 0, "args": [["1"], ["-2"]], "expected": OUTCOMES
-    },
-    "toolchain": {"frontend": "f", "optimizer": "o", "llvm": "20", "target": "t", "cpu": "baseline"},
-    "naming": "numbered",
-    "winners": [winner(0, "a"), winner(1, "b")],
-    "losers": [loser(0, "c")],
-    "split": "train",
-    "dedup_cluster": "k1",
-    "ref_scores": {},
-}  # fmt: skip
 
 
 def without(row: dict, name: str) -> dict:

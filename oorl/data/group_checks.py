@@ -145,7 +145,7 @@ def _inputs(row: Mapping[str, Any]) -> None:
         signature = CSignature.from_json(row["signature"])
         for arguments in inputs["args"]:
             arguments_from_json(signature, arguments)
-    except (AttributeError, ValueError) as err:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as err:
         raise ValueError(f"SignatureMismatch: {err}"[:400]) from err
     for index, outcome in enumerate(inputs["expected"]):
         if not isinstance(outcome, dict):
