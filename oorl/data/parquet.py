@@ -133,7 +133,7 @@ def _columns(row: dict, schema: str, place: str) -> dict:
                 out[name] = [_object(item, kind) for item in value]
             else:
                 out[name] = _object(value, kind)
-        except (KeyError, TypeError) as err:
+        except (AttributeError, KeyError, TypeError) as err:
             raise UserError(f"{place}: {name}: not what {schema} says ({err}); `oorl data check` names all") from err
     if rest := {name: value for name, value in row.items() if name not in COLUMNS[schema]}:
         out["rest"] = dumps(rest)
