@@ -14,7 +14,7 @@ from oorl.ir.clean import clean, externals
 from oorl.ir.csource import Source, split_c
 from oorl.ir.frontend import BUILD, CHECK, CompileError, run_front_end
 from oorl.ir.llvm import analysis_machine, binding, parse
-from oorl.ir.signature import CSignature
+from oorl.ir.signature import SCALARS, CSignature
 
 UB_FLAG = "@oorl_ub"
 
@@ -139,12 +139,17 @@ def _part(text: str, source: Source, suffix: str) -> str:
 
 
 def check_signature(text: str, entry: str, signature: CSignature) -> None:
-    """Raise CompileError unless the function is passed what its signature says."""
+    """Raise CompileError unless the function is passed, and returns, what its signature says."""
     found = re.search(rf"^define (.*?) ?@{re.escape(entry)}\((.*)\)", text, re.M)
+    if not found:
+        raise CompileError(f"signature: the text holds no plain definition of {entry}")
     expected = ["ptr" if p.kind == "buffer" else p.scalar.llvm for p in signature.params]
-    own = [part.split()[0] for part in found[2].split(",")] if found and found[2].strip() else []
+    own = [part.split()[0] for part in found[2].split(",")] if found[2].strip() else []
     if own != expected or " sret" in found[2] or " byval" in found[2]:
         raise CompileError(f"signature: the compiler passes ({', '.join(own)}), not ({', '.join(expected)})")
+    ret = SCALARS[signature.ret].llvm if signature.ret else "void"
+    if found[1].split()[-1:] != [ret]:
+        raise CompileError(f"signature: the compiler returns {found[1].split()[-1]}, not {ret}")
 
 
 def _without_panics(text: str, language: str) -> str:
