@@ -1,4 +1,4 @@
-"""``oorl data``: problems from the program generator, and a check of files of problems or IR groups."""
+"""``oorl data``: problems from the program generator, a check of files, and IR groups under a tokenizer or a model."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from itertools import cycle, islice
 
 from tqdm import tqdm
 
+from oorl.data import model_commands
 from oorl.data.ir_groups import SCHEMA as IR_SCHEMA
 from oorl.data.ir_groups import group_from_json
 from oorl.data.jsonl import read_jsonl
@@ -46,10 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     generate.add_argument("--split", default="train", help="recorded in every problem (default train)")
     check = actions.add_parser("check", help="look at every row of a file of problems or IR groups")
     check.add_argument("file", metavar="FILE.jsonl", help="rows of schema oorl.translation/1 or oorl.ir_group/1")
+    model_commands.add_arguments(actions)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Generate or check; 1 when ``check`` refused a row."""
+    """Do what was asked; 1 when ``check`` refused a row."""
+    if args.action in model_commands.ACTIONS:
+        return model_commands.run(args)
     return _generate(args) if args.action == "generate" else _check(args.file)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from oorl.data.jsonl import read_jsonl, write_jsonl
 from oorl.errors import UserError
 
 SCHEMA = "oorl.ir_group/1"
+FEWEST_WINNERS, FEWEST_LOSERS = 2, 1  # of a group: a lone winner has no variance, no loser leaves no pair
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class IRGroup:
     losers: tuple[dict, ...]
     split: str = "train"
     dedup_cluster: str = ""
-    ref_scores: dict = field(default_factory=dict)  # cache key -> {member id: summed log-prob under the reference}
+    # key of the reference -> {member id: {"score": its log-prob, "tokens": digest of the token ids that had it}}
+    ref_scores: dict = field(default_factory=dict)
 
     def to_json(self) -> dict:
         row = {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -44,7 +47,7 @@ def group_from_json(row: dict) -> IRGroup:
         _expect(row, name, dict)
     for name in ("code", "entry", "language"):
         _expect(row["source"], name, str, prefix="source.")
-    for side, fewest in (("winners", 2), ("losers", 1)):
+    for side, fewest in (("winners", FEWEST_WINNERS), ("losers", FEWEST_LOSERS)):
         members = _expect(row, side, list)
         if len(members) < fewest:
             raise ValueError(f"{side}: {len(members)} of them; a group needs at least {fewest}")
@@ -56,6 +59,7 @@ def group_from_json(row: dict) -> IRGroup:
     texts = [member["ir"] for side in ("winners", "losers") for member in row[side]]
     if len(set(texts)) < len(texts):
         raise ValueError("winners, losers: the same IR stands twice in the group")
+    _check_ref_scores(row.get("ref_scores", {}))
     names = set(IRGroup.__dataclass_fields__) - {"winners", "losers"}
     return IRGroup(
         **{name: row[name] for name in names if name in row}, winners=tuple(row["winners"]), losers=tuple(row["losers"])
@@ -64,20 +68,39 @@ def group_from_json(row: dict) -> IRGroup:
 
 def read_ir_groups(path: str | Path) -> list[IRGroup]:
     """Read a JSONL file of groups; UserError names file, line, field and reason."""
-    groups = []
+    return list(stream_ir_groups(path))
+
+
+def stream_ir_groups(path: str | Path) -> Iterator[IRGroup]:
+    """``read_ir_groups`` one by one, for files larger than memory."""
+    number = 0
     for number, row in read_jsonl(path):
         try:
-            groups.append(group_from_json(row))
+            group = group_from_json(row)
         except ValueError as err:
             raise UserError(f"{path}:{number}: {err}") from err
-    if not groups:
+        yield group
+    if not number:
         raise UserError(f"{path}: holds no groups; make some with `oorl build-ir --generate N --out {path}`")
-    return groups
 
 
 def write_ir_groups(path: str | Path, groups: Iterable[IRGroup]) -> int:
     """Write groups as JSONL, whole or not at all; returns the count."""
     return write_jsonl(path, (group.to_json() for group in groups))
+
+
+def _check_ref_scores(scores: Any) -> None:
+    if not isinstance(scores, dict):
+        raise ValueError(f"ref_scores: expected dict, found {scores!r}"[:300])
+    for key, entries in scores.items():
+        if not isinstance(entries, dict):
+            raise ValueError(f"ref_scores.{key}: expected dict, found {entries!r}"[:300])
+        for name, entry in entries.items():
+            score = entry.get("score") if isinstance(entry, dict) else None
+            if type(score) not in (int, float) or not math.isfinite(score) or not isinstance(entry.get("tokens"), str):
+                raise ValueError(
+                    f"ref_scores.{key}.{name}: expected a finite score and the digest of its tokens, found {entry!r}"
+                )
 
 
 def _expect(row: dict, name: str, kind: type, prefix: str = "") -> Any:

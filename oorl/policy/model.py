@@ -338,9 +338,10 @@ def _decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
 
 def _read(directory: str | Path, what: str, load: Any, **kwargs: Any) -> Any:
     path = Path(directory)
-    if not (path / "config.json").is_file():
-        reason = "has no config.json" if path.is_dir() else "is no directory"
-        raise UserError(f"{directory}: {reason}; model.path must be a directory saved by transformers' save_pretrained")
+    wanted = ("config.json", "tokenizer_config.json") if what == "tokenizer" else ("config.json",)
+    if not any((path / name).is_file() for name in wanted):
+        reason = f"has no {' and no '.join(wanted)}" if path.is_dir() else "is no directory"
+        raise UserError(f"{directory}: {reason}; give a {what} directory saved by transformers' save_pretrained")
     try:
         with quiet_transformers():
             return load(str(path), local_files_only=True, **kwargs)
