@@ -243,9 +243,7 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
     """Load a tokenizer, alone or beside its model; UserError when there is none or it has no end token."""
     tokenizer = _read(directory, "tokenizer", AutoTokenizer.from_pretrained)
     if not tokenizer("a b", add_special_tokens=False).input_ids:  # transformers makes an empty one of a config alone
-        raise UserError(
-            f"{directory}: holds a model's config.json but no tokenizer's files; save the tokenizer there too"
-        )
+        raise UserError(f"{directory}: has config.json but no tokenizer's files; save the tokenizer there too")
     if tokenizer.eos_token_id is None:
         raise UserError(
             f"{directory}: the tokenizer has no end-of-sequence token (eos_token); set one and save it again"

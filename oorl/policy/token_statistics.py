@@ -23,7 +23,6 @@ _SHOWN = 20  # languages and origins in the table; the rest share its last lines
 _REST = "other origins"
 _COLUMNS = f"{'count':>9}{'mean':>9}{'p50':>8}{'p90':>8}{'max':>8}"
 
-
 Lengths = Counter[int]  # how many have each length
 
 
