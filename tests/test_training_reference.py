@@ -332,9 +332,9 @@ def test_unknown_scores_are_the_policys_and_known_ones_are_not_asked(tmp_path: P
 @pytest.mark.parametrize(
     ("ref_scores", "words"),
     [
-        ([], "ref_scores: expected dict"),
-        ({"k": -1.0}, "ref_scores.k: expected dict"),
-        ({"k": {"w0": -1.0}}, "ref_scores.k.w0: expected a finite score"),
+        ([], "ref_scores: expected an object"),
+        ({"k": -1.0}, "ref_scores.k: expected an object"),
+        ({"k": {"w0": -1.0}}, "ref_scores.k.w0: expected an object with a finite score"),
         ({"k": {"w0": {"score": True, "tokens": "ab"}}}, "ref_scores.k.w0"),
         ({"k": {"w0": {"score": math.nan, "tokens": "ab"}}}, "ref_scores.k.w0"),
         ({"k": {"w0": {"score": -1.0}}}, "ref_scores.k.w0"),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from oorl.data.jsonl import read_jsonl, write_jsonl
+from oorl.data.ref_scores import check_ref_scores
 from oorl.errors import UserError
 
 SCHEMA = "oorl.ir_group/1"
@@ -59,7 +59,7 @@ def group_from_json(row: dict) -> IRGroup:
     texts = [member["ir"] for side in ("winners", "losers") for member in row[side]]
     if len(set(texts)) < len(texts):
         raise ValueError("winners, losers: the same IR stands twice in the group")
-    _check_ref_scores(row.get("ref_scores", {}))
+    check_ref_scores(row.get("ref_scores", {}))
     names = set(IRGroup.__dataclass_fields__) - {"winners", "losers"}
     return IRGroup(
         **{name: row[name] for name in names if name in row}, winners=tuple(row["winners"]), losers=tuple(row["losers"])
@@ -87,20 +87,6 @@ def stream_ir_groups(path: str | Path) -> Iterator[IRGroup]:
 def write_ir_groups(path: str | Path, groups: Iterable[IRGroup]) -> int:
     """Write groups as JSONL, whole or not at all; returns the count."""
     return write_jsonl(path, (group.to_json() for group in groups))
-
-
-def _check_ref_scores(scores: Any) -> None:
-    if not isinstance(scores, dict):
-        raise ValueError(f"ref_scores: expected dict, found {scores!r}"[:300])
-    for key, entries in scores.items():
-        if not isinstance(entries, dict):
-            raise ValueError(f"ref_scores.{key}: expected dict, found {entries!r}"[:300])
-        for name, entry in entries.items():
-            score = entry.get("score") if isinstance(entry, dict) else None
-            if type(score) not in (int, float) or not math.isfinite(score) or not isinstance(entry.get("tokens"), str):
-                raise ValueError(
-                    f"ref_scores.{key}.{name}: expected a finite score and the digest of its tokens, found {entry!r}"
-                )
 
 
 def _expect(row: dict, name: str, kind: type, prefix: str = "") -> Any:
