@@ -10,16 +10,16 @@ from typing import Any
 
 
 def check_ref_scores(scores: Any) -> None:
-    """Raise ValueError (``field: reason``) unless every score is a finite number with its digest."""
+    """Raise ValueError (``WrongType: field: reason``) unless every score is a finite number with its digest."""
     if not isinstance(scores, dict):
-        raise ValueError(f"ref_scores: expected an object, found {scores!r}"[:300])
+        raise ValueError(f"WrongType: ref_scores: expected an object, found {scores!r}"[:300])
     for key, entries in scores.items():
         if not isinstance(entries, dict):
-            raise ValueError(f"ref_scores.{key}: expected an object, found {entries!r}"[:300])
+            raise ValueError(f"WrongType: ref_scores.{key}: expected an object, found {entries!r}"[:300])
         for name, entry in entries.items():
             if not _is_entry(entry):
                 expected = "an object with a finite score and the digest of its tokens"
-                raise ValueError(f"ref_scores.{key}.{name}: expected {expected}, found {entry!r}"[:400])
+                raise ValueError(f"WrongType: ref_scores.{key}.{name}: expected {expected}, found {entry!r}"[:400])
 
 
 def _is_entry(entry: Any) -> bool:

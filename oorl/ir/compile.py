@@ -39,7 +39,26 @@ class Modules:
 
 def compile_sources(sources: Sequence[Source]) -> list[Modules | CompileError]:
     """Modules for every source, in order; those that do not compile answer with the compiler's first complaint."""
-    results: list[Modules | CompileError | None] = [None] * len(sources)
+    printed = _printed(sources, BUILD)
+    return [
+        found if isinstance(found, CompileError) else _modules(found[0], source, found[1])
+        for source, found in zip(sources, printed, strict=True)
+    ]
+
+
+def compile_for_check(sources: Sequence[Source]) -> list[str | CompileError]:
+    """The text that the compiler itself makes of every function at -O2, or its first complaint, in order."""
+    printed = _printed(sources, CHECK)
+    return [
+        found if isinstance(found, CompileError) else _check_text(found[0]["check"], source, found[1])
+        for source, found in zip(sources, printed, strict=True)
+    ]
+
+
+def _printed(sources: Sequence[Source], variants: tuple[str, ...]) -> list[tuple[dict[str, str], str] | CompileError]:
+    """What the front end prints for every source, compiled with others in one call where that works, and the suffix
+    that its functions have in there."""
+    results: list[tuple[dict[str, str], str] | CompileError | None] = [None] * len(sources)
     batches: dict[tuple[str, str], list[int]] = defaultdict(list)
     for k, source in enumerate(sources):
         batches[_batch_of(source)].append(k)
@@ -47,27 +66,18 @@ def compile_sources(sources: Sequence[Source]) -> list[Modules | CompileError]:
         if len(members) > 1:
             code = "\n".join([preamble, *(_renamed(sources[k], k) for k in members)])
             try:
-                texts = run_front_end(code, language, BUILD)
+                texts = run_front_end(code, language, variants)
             except CompileError:
                 continue  # one bad function spoils the batch: below each is compiled alone, so that only it is refused
             for k in members:
-                results[k] = _modules(texts, sources[k], suffix=f"__{k}")
+                results[k] = (texts, f"__{k}")
     for k, source in enumerate(sources):
         if results[k] is None:
             try:
-                results[k] = _modules(run_front_end(source.code, source.language, BUILD), source, suffix="")
+                results[k] = (run_front_end(source.code, source.language, variants), "")
             except CompileError as err:
                 results[k] = err
     return results
-
-
-def compile_for_check(code: str, entry: str, language: str = "c") -> str:
-    """The text that the compiler itself makes of a function at -O2; raises CompileError."""
-    try:
-        text = run_front_end(code, language, CHECK)["check"]
-        return _inlined(_extract(_without_panics(text, language), f"@{entry}"))
-    except ValueError as err:
-        raise CompileError(f"compile: LLVM rejects the front end's text ({err})") from err
 
 
 def _batch_of(source: Source) -> tuple[str, str]:
@@ -77,10 +87,12 @@ def _batch_of(source: Source) -> tuple[str, str]:
     """
     if source.language == "rust":
         return "rust", ""
-    declarations = split_c(source.code).declarations
-    if all(re.fullmatch(r"#\s*include\s*<[\w./]+>\s*", line) for line in declarations):
+    parts = split_c(source.code)
+    if any("#" in function.text for function in parts.functions):
+        return source.language, source.code  # a macro defined inside a function holds for all that follow: alone
+    if all(re.fullmatch(r"#\s*include\s*<[\w./]+>\s*", line) for line in parts.declarations):
         return source.language, ""
-    return source.language, "\n".join(declarations)
+    return source.language, "\n".join(parts.declarations)
 
 
 def _renamed(source: Source, index: int) -> str:
@@ -99,14 +111,11 @@ def _renamed(source: Source, index: int) -> str:
 
 
 def _modules(texts: dict[str, str], source: Source, suffix: str) -> Modules | CompileError:
-    entry = f"@{source.entry}{suffix}"
     try:
-        parts = {base: _extract(_without_panics(text, source.language), entry) for base, text in texts.items()}
-        if suffix:
-            parts = {base: re.sub(rf"(@[\w.$-]+?){suffix}\b", r"\1", text) for base, text in parts.items()}
+        parts = {base: _part(text, source, suffix) for base, text in texts.items()}
         parts["ub"] = _flagged_traps(parts["ub"])
         modules = Modules(**{base: _inlined(text) for base, text in parts.items()})
-        _check_signature(modules.b0, source.entry, source.signature)
+        check_signature(modules.b0, source.entry, source.signature)
         return modules
     except CompileError as err:
         return err
@@ -114,7 +123,22 @@ def _modules(texts: dict[str, str], source: Source, suffix: str) -> Modules | Co
         return CompileError(f"compile: LLVM rejects the front end's text ({err})")
 
 
-def _check_signature(text: str, entry: str, signature: CSignature) -> None:
+def _check_text(text: str, source: Source, suffix: str) -> str | CompileError:
+    try:
+        return _inlined(_part(text, source, suffix))
+    except CompileError as err:
+        return err
+    except ValueError as err:
+        return CompileError(f"compile: LLVM rejects the front end's text ({err})")
+
+
+def _part(text: str, source: Source, suffix: str) -> str:
+    """A source's part of what the front end printed, under its own names."""
+    part = _extract(_without_panics(text, source.language), f"@{source.entry}{suffix}")
+    return re.sub(rf"(@[\w.$-]+?){suffix}\b", r"\1", part) if suffix else part
+
+
+def check_signature(text: str, entry: str, signature: CSignature) -> None:
     """Raise CompileError unless the function is passed what its signature says."""
     found = re.search(rf"^define (.*?) ?@{re.escape(entry)}\((.*)\)", text, re.M)
     expected = ["ptr" if p.kind == "buffer" else p.scalar.llvm for p in signature.params]

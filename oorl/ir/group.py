@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from oorl.data.ir_groups import IRGroup
+from oorl.ir.alive import validate
 from oorl.ir.clean import NAMING, alpha_sha, externals, instruction_count, reparsed
 from oorl.ir.compile import Modules
 from oorl.ir.config import FEWEST_INPUTS, IRConfig
@@ -55,7 +56,7 @@ def build_group(source: Source, modules: Modules, config: IRConfig, counts: Coun
         raise Refused(f"external: calls {', '.join(sorted(names))}")
     pool = _pool(modules, config)
     harness, dropped, expected = _reference(source, modules, config, stream)
-    winners = _winners(pool, harness, expected, config, rng, counts)
+    winners, validators = _validated(modules.b0, _winners(pool, harness, expected, config, rng, counts), config, counts)
     losers = _losers(winners, set(pool), harness, expected, config, rng, counts)
     parts = [tokens(text.ir) for text in winners]
     rows = [arguments_json(source.signature, arguments) for arguments in harness.inputs]
@@ -80,7 +81,7 @@ def build_group(source: Source, modules: Modules, config: IRConfig, counts: Coun
         },
         toolchain={**versions(), **({"frontend": rustc_version()} if source.language == "rust" else {})},
         naming=NAMING,
-        winners=tuple(_winner_row(k, text, harness) for k, text in enumerate(winners)),
+        winners=tuple(_winner_row(k, text, harness, validators[k]) for k, text in enumerate(winners)),
         losers=tuple(_loser_row(k, loser, parts, harness, expected) for k, loser in enumerate(losers)),
         split=config.split,
         dedup_cluster=source.cluster,
@@ -158,6 +159,17 @@ def _winners(
     if len(verified) < config.min_winners:
         raise Refused(f"winners: {len(verified)} distinct texts within the size bounds")
     return verified
+
+
+def _validated(
+    reference: str, winners: list[Text], config: IRConfig, counts: Counter
+) -> tuple[list[Text], list[dict | None]]:
+    """The winners that no validator refutes, and what it says of them."""
+    found = zip(winners, validate(reference, [text.ir for text in winners], counts), strict=True)
+    kept = [(text, said) for text, said in found if not said or said["verdict"] != "refuted"]
+    if len(kept) < config.min_winners:
+        raise Refused(f"winners: alive-tv refutes all but {len(kept)} of {len(winners)}")
+    return [text for text, _ in kept], [said for _, said in kept]
 
 
 def _neutral_edits(chosen: list[Text], known: set[str], config: IRConfig, rng: random.Random) -> list[Text]:
@@ -274,13 +286,13 @@ def _mutants(
         yield Text(ir, pipeline, {"parent": f"w{parent}", "operators": [operator], "site": edit.line, **style})
 
 
-def _winner_row(index: int, text: Text, harness: Harness) -> dict:
+def _winner_row(index: int, text: Text, harness: Harness, validator: dict | None) -> dict:
     check = {
         "inputs": len(harness.inputs),
         "fills": len(FILLS),
         "codegens": len(CODEGENS),
         "mismatches": 0,
-        "validator": None,
+        "validator": validator,
     }
     return {
         "id": f"w{index}",

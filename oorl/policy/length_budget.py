@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
-from oorl.data.ir_groups import FEWEST_LOSERS, FEWEST_WINNERS, IRGroup
+from oorl.data.group_checks import FEWEST
+from oorl.data.ir_groups import IRGroup
 from oorl.policy.preference import PreferenceGroup
 
 
@@ -46,8 +47,8 @@ class LengthBudget:
         self.groups += 1
         needed = 0
         sides = (
-            (self.winners, lengths[: group.num_winners], FEWEST_WINNERS),
-            (self.losers, lengths[group.num_winners :], FEWEST_LOSERS),
+            (self.winners, lengths[: group.num_winners], FEWEST["winners"]),
+            (self.losers, lengths[group.num_winners :], FEWEST["losers"]),
         )
         for counts, members, fewest in sides:
             counts.seen += len(members)
@@ -76,14 +77,14 @@ class LengthBudget:
         return (
             f"{self.winners.too_long} of {self.winners.seen} winners and {self.losers.too_long} of {self.losers.seen} "
             f"losers take more than {self.max_tokens} tokens with their prompt and are left out; "
-            f"{self.groups_dropped} of {self.groups} groups keep fewer than {FEWEST_WINNERS} winners or no loser and "
-            f"are left out whole, with {lost} members that fit"
+            f"{self.groups_dropped} of {self.groups} groups keep fewer than {FEWEST['winners']} winners or no loser "
+            f"and are left out whole, with {lost} members that fit"
         )
 
     def nothing_left(self) -> str:
         """Why no group is left, for a message that goes on with what to raise."""
         return (
-            f"none of {self.groups} groups has {FEWEST_WINNERS} winners and a loser of at most {self.max_tokens} "
+            f"none of {self.groups} groups has {FEWEST['winners']} winners and a loser of at most {self.max_tokens} "
             f"tokens with their prompt; the shortest needs {self.least}"
         )
 
