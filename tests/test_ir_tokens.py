@@ -304,7 +304,11 @@ def test_a_budget_that_keeps_nothing_leaves_the_file_that_was_there(tokenizer: P
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [("", "holds no groups"), ('{"schema": "oorl.translation/1"}\n', ":1: schema"), ("{", ":1: not valid JSON")],
+    [
+        ("", "holds no groups"),
+        ('{"schema": "oorl.translation/1"}\n', "schema: 'oorl.translation/1' is not"),
+        ("{", ":1: not valid JSON"),
+    ],
 )
 def test_a_file_without_groups(content: str, words: str, tokenizer: Path, tmp_path: Path, capfd) -> None:
     (tmp_path / "g.jsonl").write_text(content)

@@ -338,6 +338,8 @@ def test_unknown_scores_are_the_policys_and_known_ones_are_not_asked(tmp_path: P
         ({"k": {"w0": {"score": True, "tokens": "ab"}}}, "ref_scores.k.w0"),
         ({"k": {"w0": {"score": math.nan, "tokens": "ab"}}}, "ref_scores.k.w0"),
         ({"k": {"w0": {"score": -1.0}}}, "ref_scores.k.w0"),
+        ({"k": {"w0": {"score": -(10**400), "tokens": "ab"}}}, "ref_scores.k.w0"),
+        ({"k": {"w0": {"score": -math.inf, "tokens": "ab"}}}, "ref_scores.k.w0"),
     ],
 )
 def test_a_malformed_score_is_named(ref_scores: object, words: str) -> None:

@@ -5,7 +5,7 @@ The key names the reference, the digest the token ids that it gave the score to 
 
 from __future__ import annotations
 
-import math
+import sys
 from typing import Any
 
 
@@ -26,4 +26,5 @@ def _is_entry(entry: Any) -> bool:
     if not isinstance(entry, dict) or not isinstance(entry.get("tokens"), str):
         return False
     score = entry.get("score")
-    return isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score)
+    # Compared, not converted: JSON holds whole numbers that no float can take.
+    return isinstance(score, int | float) and not isinstance(score, bool) and abs(score) <= sys.float_info.max
