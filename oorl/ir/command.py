@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from oorl.data.ir_groups import read_ir_groups
+from oorl.data.ir_groups import stream_ir_groups
 from oorl.errors import UsageError, UserError
 from oorl.ir.config import IRConfig
 from oorl.ir.csource import Source, sources_of_file
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
         inputs=args.inputs,
     )
     sources, what = _sources(args)
-    exclude = {group.dedup_cluster for path in args.exclude for group in read_ir_groups(path)}
+    exclude = (group for path in args.exclude for group in stream_ir_groups(path))
     try:
         statistics = build_file(
             args.out,
