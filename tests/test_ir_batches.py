@@ -46,7 +46,8 @@ def batched(*sources: Source) -> list[list[int]]:
 def test_what_agrees_is_compiled_together():
     sources = [
         source(POINT, *of_point("f")), source(*PLAIN), source(RANGE, *of_range("g")),
-        source(POINT, RANGE, *of_range("h")), source("#include <stdint.h>", "uint8_t low(uint32_t a) { return (uint8_t)a; }"),
+        source(POINT, RANGE, *of_range("h")),
+        source("#include <stdint.h>", "uint8_t low(uint32_t a) { return (uint8_t)a; }"),
     ]  # fmt: skip
     [(language, batch)] = batches_of(sources)
     assert language == "c" and batch.members == [0, 1, 2, 3, 4]
