@@ -13,8 +13,9 @@ pytest.importorskip("ziglang", reason="IR groups need ziglang (the train extra)"
 
 from oorl.data.ir_groups import group_from_json  # noqa: E402
 from oorl.errors import UsageError, UserError  # noqa: E402
-from oorl.ir import IRConfig, build_groups, generated_sources, sources_of_file  # noqa: E402
+from oorl.ir import IRConfig, build_groups, sources_of_file  # noqa: E402
 from oorl.ir.clean import alpha_sha, instruction_count, reparsed  # noqa: E402
+from oorl.ir.generator import program_sources  # noqa: E402
 from oorl.ir.layout import arguments_from_json  # noqa: E402
 from oorl.ir.reverify import reverify  # noqa: E402
 from oorl.ir.signature import CSignature  # noqa: E402
@@ -138,9 +139,9 @@ def test_members_are_clean_distinct_and_within_the_bounds(groups):
         for loser in group.losers:
             assert 0 < loser["kill_rate"] <= 1
             assert 0 < loser["distance_nearest"] <= loser["distance_parent"]
-            assert loser["bin"] == (
-                "hard" if loser["distance_nearest"] < 0.02 else "mid" if loser["distance_nearest"] < 0.1 else "easy"
-            )
+            near, seen = loser["distance_nearest"], loser["kill_rate"]
+            points = (near >= 0.02) + (near >= 0.1) + (seen >= 0.25) + (seen >= 0.75)
+            assert loser["bin"] == ("hard" if points < 2 else "mid" if points == 2 else "easy")
             assert (loser["style"] == "reopt") == bool(loser["reopt_pipeline"])
         assert any("neutral:" in step for winner in group.winners for step in winner["pipeline"])
 
@@ -156,7 +157,7 @@ def test_generated_programs_agree_with_their_interpreter():
     from oorl.programs import IR, Undefined, evaluate, generate_program
 
     config = IRConfig(max_chars=700, max_winners=4, max_losers=4)
-    kept = list(itertools.islice((o.group for o in build_groups(generated_sources(5), config) if o.group), 3))
+    kept = list(itertools.islice((o.group for o in build_groups(program_sources(5), config) if o.group), 3))
     compared = 0
     for group in kept:
         program = generate_program(int(group.source["origin"].rsplit(" ", 1)[1]), config=IR)

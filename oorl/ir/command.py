@@ -1,4 +1,4 @@
-"""``oorl build-ir``: verified IR groups from files, the library of functions, musl, or the program generator."""
+"""``oorl build-ir``: verified IR groups from files, the library of functions, musl, or the generators."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from pathlib import Path
 from oorl.data.ir_groups import read_ir_groups
 from oorl.errors import UsageError, UserError
 from oorl.ir.config import IRConfig
-from oorl.ir.csource import Source, generated_sources, sources_of_file
+from oorl.ir.csource import Source, sources_of_file
 from oorl.ir.figure import draw_if_possible
 from oorl.ir.files import build_file
+from oorl.ir.generator import generated_sources
 from oorl.ir.toolchain import require_toolchain
 
 DEFAULTS = IRConfig()

@@ -6,18 +6,19 @@ A trap of the ``ub`` module is turned into a flag that the harness reads.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from oorl.ir.clean import clean, externals
-from oorl.ir.csource import Source, split_c
+from oorl.ir.csource import CFile, Source, declared_names, split_c
 from oorl.ir.frontend import BUILD, CHECK, CompileError, run_front_end
 from oorl.ir.llvm import analysis_machine, binding, parse
 from oorl.ir.signature import SCALARS, CSignature
 
 UB_FLAG = "@oorl_ub"
 
+# What decides whether other lines count: texts that hold it are compiled together only where they are the same.
+_CONDITIONAL = re.compile(r"\s*#\s*(?!include\b|define\b)")
 _SYMBOL = re.compile(r"@(?:\"[^\"]*\"|[\w.$-]+)")
 _FUNCTION = re.compile(_SYMBOL.pattern + r"(?=\()")
 _TRAP = re.compile(r"^\s*(?:tail )?call void @llvm\.(?:ubsan)?trap\(.*$\n\s*unreachable.*$", re.M)
@@ -59,17 +60,14 @@ def _printed(sources: Sequence[Source], variants: tuple[str, ...]) -> list[tuple
     """What the front end prints for every source, compiled with others in one call where that works, and the suffix
     that its functions have in there."""
     results: list[tuple[dict[str, str], str] | CompileError | None] = [None] * len(sources)
-    batches: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for k, source in enumerate(sources):
-        batches[_batch_of(source)].append(k)
-    for (language, preamble), members in batches.items():
-        if len(members) > 1:
-            code = "\n".join([preamble, *(_renamed(sources[k], k) for k in members)])
+    for language, batch in batches_of(sources):
+        if len(batch.members) > 1:
+            code = "\n".join([*batch.declarations, *(_renamed(sources[k], k) for k in batch.members)])
             try:
                 texts = run_front_end(code, language, variants)
             except CompileError:
                 continue  # one bad function spoils the batch: below each is compiled alone, so that only it is refused
-            for k in members:
+            for k in batch.members:
                 results[k] = (texts, f"__{k}")
     for k, source in enumerate(sources):
         if results[k] is None:
@@ -80,31 +78,70 @@ def _printed(sources: Sequence[Source], variants: tuple[str, ...]) -> list[tuple
     return results
 
 
-def _batch_of(source: Source) -> tuple[str, str]:
-    """What sources must share to be compiled in one call: the language, and everything outside functions.
+def batches_of(sources: Sequence[Source]) -> list[tuple[str, Batch]]:
+    """Sources, by their places, that one call can compile: of one language, their declarations without contradiction.
 
-    System headers are shared by all: they come with each source. Rust sources stand in modules of their own.
+    Rust sources stand in modules of their own, so nothing of theirs can contradict.
     """
-    if source.language == "rust":
-        return "rust", ""
-    parts = split_c(source.code)
-    if any("#" in function.text for function in parts.functions):
-        return source.language, source.code  # a macro defined inside a function holds for all that follow: alone
-    if all(re.fullmatch(r"#\s*include\s*<[\w./]+>\s*", line) for line in parts.declarations):
-        return source.language, ""
-    return source.language, "\n".join(parts.declarations)
+    batches: list[tuple[str, Batch]] = []
+    for k, source in enumerate(sources):
+        parts = CFile((), ()) if source.language == "rust" else split_c(source.code)
+        own = parts.declarations
+        # A macro that is defined inside a function holds for all that follow: such a source stands alone.
+        alone = any("#" in function.text for function in parts.functions)
+        fitting = (
+            batch
+            for language, batch in batches
+            if language == source.language and not alone and batch.accepts(own, source.code)
+        )
+        batch = next(fitting, None)
+        if batch is None:
+            batch = Batch(closed=alone)
+            batches.append((source.language, batch))
+        batch.add(k, own, source.code)
+    return batches
+
+
+@dataclass
+class Batch:
+    """Sources compiled together: every declaration once, in the order in which they came."""
+
+    members: list[int] = field(default_factory=list)
+    declarations: dict[str, set[str]] = field(default_factory=dict)  # each with the names that it introduces
+    words: set[str] = field(default_factory=set)
+    closed: bool = False
+
+    def accepts(self, declarations: Sequence[str], code: str) -> bool:
+        """Whether a source's declarations can stand beside those that are here."""
+        if self.closed:
+            return False
+        new = [line for line in declarations if line not in self.declarations]
+        if list(declarations) == list(self.declarations):
+            return True
+        if any(map(_CONDITIONAL.match, (*declarations, *self.declarations))):
+            return False
+        here, there = set().union(*self.declarations.values()), set().union(*map(declared_names, new))
+        # A macro changes whatever text it stands in, so its name must be nowhere else.
+        own = set().union(*(declared_names(line) for line in new if line.startswith("#")))
+        others = set().union(*(names for line, names in self.declarations.items() if line.startswith("#")))
+        strange = others - set().union(*(declared_names(line) for line in declarations))
+        return not (here & there or own & self.words or strange & set(re.findall(r"\w+", code)))
+
+    def add(self, index: int, declarations: Sequence[str], code: str) -> None:
+        self.members.append(index)
+        self.declarations |= {line: declared_names(line) for line in declarations}
+        self.words |= set(re.findall(r"\w+", code))
 
 
 def _renamed(source: Source, index: int) -> str:
-    """The source with its functions renamed, so that equal names of two sources stay apart."""
+    """The source's functions, renamed, so that equal names of two sources stay apart."""
     if source.language == "rust":
         code = source.code.replace("#[no_mangle]", f'#[export_name = "{source.entry}__{index}"]')
         return f"mod s{index} {{\n{code}\n}}"
     parts = split_c(source.code)
     names = [function.name for function in parts.functions]
     return "\n".join(
-        ([] if _batch_of(source)[1] else list(parts.declarations))
-        + [f"#define {name} {name}__{index}" for name in names]
+        [f"#define {name} {name}__{index}" for name in names]
         + [function.text for function in parts.functions]
         + [f"#undef {name}" for name in names]
     )
@@ -195,7 +232,8 @@ def _extract(text: str, entry: str) -> str:
                 block = re.sub(rf"^define {_LINKAGE}", "define ", block)
             pieces.append(block)
     # Globals, functions, declarations: where the front end put a declaration depends on what else was in the batch.
-    pieces.sort(key=lambda block: ("@", "define", "declare").index(re.match(r"@|\w+", block)[0]))
+    order = {"@": 0, "define": 1, "declare": 2}
+    pieces.sort(key=lambda block: (order[re.match(r"@|\w+", block)[0]], block * block.startswith("declare")))
     text = "".join(pieces)
     if re.search(r"\bcall .*\basm\b", text):
         raise CompileError("assembly: the function holds inline assembly")

@@ -7,10 +7,11 @@ import signal
 import sys
 from collections import Counter
 
+from oorl.ir.candidate import Refused
 from oorl.ir.compile import CompileError, Modules, compile_sources
 from oorl.ir.config import IRConfig
 from oorl.ir.csource import Source
-from oorl.ir.group import Refused, build_group
+from oorl.ir.group import build_group
 from oorl.ir.workers import Channel
 
 FUNCTION_CPU_S = 60  # of LLVM's own work on one function; calls of the function have their own, far smaller limit
