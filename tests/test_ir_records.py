@@ -70,6 +70,7 @@ FAULTS = [
     ("losers.0.kill_rate", 0, "WrongValue: losers[0].kill_rate: 0 is not above 0 and at most 1"),
     ("losers.0.kill_rate", 1.25, "WrongValue: losers[0].kill_rate: 1.25 is not above 0 and at most 1"),
     ("losers.0.kill_rate", float("nan"), "WrongType: losers[0].kill_rate: expected a number, found nan"),
+    ("losers.0.bin", "hardest", "WrongValue: losers[0].bin: 'hardest' is none of hard, mid, easy"),
     ("losers.0.distance_nearest", -0.5, "WrongValue: losers[0].distance_nearest: -0.5 is not between 0 and 1"),
     ("losers.0.witness", None, "WitnessMissing: losers[0].witness: nothing shows that it is a loser"),
     ("losers.0.witness", "w", "WrongType: losers[0].witness: expected an object, found 'w'"),

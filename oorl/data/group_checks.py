@@ -14,6 +14,7 @@ from typing import Any
 
 SCHEMA = "oorl.ir_group/1"
 FEWEST = {"winners": 2, "losers": 1}
+GRADES = ("hard", "mid", "easy")
 TYPE_NAMES = {str: "text", int: "a whole number", float: "a number", list: "a list", dict: "an object"}
 
 _GROUP = {
@@ -124,6 +125,8 @@ def _member(member: dict, side: str, place: str) -> None:
             _typed(member["witness"], _WITNESS, f"{place}.witness.", ())
         if not 0 < member.get("kill_rate", 1) <= 1:
             raise ValueError(f"WrongValue: {place}.kill_rate: {member['kill_rate']} is not above 0 and at most 1")
+        if member.get("bin", GRADES[0]) not in GRADES:
+            raise ValueError(f"WrongValue: {place}.bin: {_shown(member['bin'])} is none of {', '.join(GRADES)}")
         for name in ("distance_parent", "distance_nearest"):
             if not 0 <= member.get(name, 0) <= 1:
                 raise ValueError(f"WrongValue: {place}.{name}: {member[name]} is not between 0 and 1")
