@@ -115,7 +115,7 @@ class GepoConfig:
     variance_weight: float = setting(1.0, "lambda, weight of the winners' variance", low=0)
     length_normalize: bool = setting(False, "score a member by its mean token log-ratio instead of the sum")
     max_tokens: int = setting(
-        8192, "tokens of prompt and member; a group with a longer member is left out and counted", low=2
+        8192, "of prompt and member; longer members, and groups left with too few, are left out and counted", low=2
     )
 
 

@@ -1,4 +1,4 @@
-"""``oorl data``: problems from the program generator; files of problems or IR groups checked, converted, counted."""
+"""``oorl data``: problems from the program generator; files of problems or IR groups checked, counted, scored."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from oorl.data import model_commands
 from oorl.data.check import check_file, reasons
 from oorl.data.group_checks import completeness
 from oorl.data.ir_groups import group_from_json
@@ -60,12 +61,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     stats = actions.add_parser("stats", help="what a file of IR groups holds: a table, and figures where asked for")
     stats.add_argument("file", metavar="FILE", help="rows of schema oorl.ir_group/1")
     stats.add_argument("--out", metavar="NAME", help="also write NAME.stats.json and NAME.stats.png")
+    model_commands.add_arguments(actions)
 
 
 def run(args: argparse.Namespace) -> int:
     """Do one action; 1 when ``check`` refused a row, or a group does not reproduce."""
     if args.action == "generate":
         return _generate(args)
+    if args.action in model_commands.ACTIONS:
+        return model_commands.run(args)
     if args.action == "stats":
         return _stats(args.file, args.out)
     if args.action == "convert":

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from oorl.data.ref_scores import check_ref_scores
+
 SCHEMA = "oorl.ir_group/1"
 FEWEST = {"winners": 2, "losers": 1}
 GRADES = ("hard", "mid", "easy")
@@ -19,7 +21,7 @@ TYPE_NAMES = {str: "text", int: "a whole number", float: "a number", list: "a li
 
 _GROUP = {
     "group_id": str, "source": dict, "signature": dict, "inputs": dict, "toolchain": dict, "naming": str,
-    "winners": list, "losers": list, "split": str, "dedup_cluster": str, "ref_scores": dict,
+    "winners": list, "losers": list, "split": str, "dedup_cluster": str,
 }  # fmt: skip
 _SOURCE = {"language": str, "code": str, "entry": str, "sha256": str, "licence": str, "origin": str}
 _INPUTS = {"generator_version": int, "n": int, "n_ub_dropped": int, "args": list, "expected": list}
@@ -49,6 +51,7 @@ def structure(row: Mapping[str, Any]) -> None:
     _typed(row["source"], _SOURCE, "source.", _NEEDED["source."])
     _typed(row["inputs"], _INPUTS, "inputs.", ())
     _typed(row["toolchain"], _TOOLCHAIN, "toolchain.", ())
+    check_ref_scores(row.get("ref_scores", {}))
     _whole_text(row)
     ids: dict[str, str] = {}
     texts: dict[str, str] = {}
@@ -68,7 +71,7 @@ def structure(row: Mapping[str, Any]) -> None:
 
 def completeness(row: Mapping[str, Any]) -> None:
     """Raise ValueError unless a row of sound structure has every field of the schema, and they fit together."""
-    _typed(row, _GROUP, "", _GROUP.keys() - {"ref_scores"})
+    _typed(row, _GROUP, "", _GROUP)
     if not row["source"].get("licence"):
         raise ValueError("LicenceMissing: source.licence: give the SPDX name of the sources' licence, or 'unknown'")
     _typed(row["source"], _SOURCE, "source.", _SOURCE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from oorl.data.group_checks import SCHEMA, Seen, structure
 from oorl.data.rows import read_rows, write_rows
 from oorl.errors import UserError
 
-__all__ = ["SCHEMA", "IRGroup", "group_from_json", "read_ir_groups", "write_ir_groups"]
+__all__ = ["SCHEMA", "IRGroup", "group_from_json", "read_ir_groups", "stream_ir_groups", "write_ir_groups"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class IRGroup:
     losers: tuple[dict, ...]
     split: str = "train"
     dedup_cluster: str = ""
-    ref_scores: dict = field(default_factory=dict)  # cache key -> {member id: summed log-prob under the reference}
+    # key of the reference -> {member id: {"score": its log-prob, "tokens": digest of the token ids that had it}}
+    ref_scores: dict = field(default_factory=dict)
 
     def to_json(self) -> dict:
         row = {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -45,7 +46,12 @@ def group_from_json(row: dict) -> IRGroup:
 
 def read_ir_groups(path: str | Path) -> list[IRGroup]:
     """Read a file of groups (JSONL, ``.jsonl.gz`` or Parquet); UserError names file, line, field and reason."""
-    groups, seen = [], Seen()
+    return list(stream_ir_groups(path))
+
+
+def stream_ir_groups(path: str | Path) -> Iterator[IRGroup]:
+    """``read_ir_groups`` one by one, for files larger than memory."""
+    number, seen = 0, Seen()
     for number, row in read_rows(path):
         try:
             group = group_from_json(row)
@@ -54,10 +60,9 @@ def read_ir_groups(path: str | Path) -> list[IRGroup]:
         if fault := seen.fault(row, texts=False):
             raise UserError(f"{path}:{number}: {fault}")
         seen.add(row, f"line {number}", texts=False)
-        groups.append(group)
-    if not groups:
+        yield group
+    if not number:
         raise UserError(f"{path}: holds no groups; make some with `oorl build-ir --generate N --out {path}`")
-    return groups
 
 
 def write_ir_groups(path: str | Path, groups: Iterable[IRGroup]) -> int:

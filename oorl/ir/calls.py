@@ -13,10 +13,12 @@ import signal
 import struct
 from collections.abc import Iterator, Sequence
 
-from oorl.ir.execute import AS_IT_IS, CODEGENS, compile_module, limit_this_process
+from oorl.ir.execute import CODEGENS, compile_module, limit_this_process
 from oorl.ir.layout import FILLS, Outcome, outcome_json
 from oorl.ir.signature import SCALARS, CSignature
 
+_FILLS = FILLS[:2]
+EVERY_RUN = tuple((codegen, fill) for codegen in CODEGENS for fill in range(len(_FILLS)))
 MEMBER_CPU_S = 2.0
 PAD = 64  # bytes on either side of a buffer that must not change
 
@@ -27,9 +29,7 @@ _CTYPES = {
     "u64": ctypes.c_uint64, "f32": ctypes.c_float, "f64": ctypes.c_double,
 }  # fmt: skip
 
-_FILLS = FILLS[: 1 + max(way.fill for way in AS_IT_IS)]
-
-Runs = list[list[dict | None]]  # by run of AS_IT_IS, by input; None: something outside the buffers changed
+Runs = list[list[dict | None]]  # by run of EVERY_RUN, by input; None: something outside the buffers changed
 
 
 class Calls:
@@ -54,16 +54,16 @@ class Calls:
         engines = [{codegen: compile_module(text, codegen) for codegen in CODEGENS} for text in texts]
         addresses = [{c: engine.get_function_address(self.entry) for c, engine in pair.items()} for pair in engines]
         inputs, frame = len(self._places), 8 + self._bytes
-        block = frame * inputs * len(AS_IT_IS)
+        block = frame * inputs * len(EVERY_RUN)
         with mmap.mmap(-1, _CONTROL_BYTES + block * len(texts)) as shared:
             status = self._in_child(addresses, shared, block)
             current, done = struct.unpack_from("<QQ", shared)
             for member in range(len(texts) if done else min(current, len(texts) - 1)):
                 data = shared[_CONTROL_BYTES + member * block :][:block]
-                frames = [data[k * frame : (k + 1) * frame] for k in range(inputs * len(AS_IT_IS))]
+                frames = [data[k * frame : (k + 1) * frame] for k in range(inputs * len(EVERY_RUN))]
                 yield [
-                    [self._outcome(k, way.fill, frames[r * inputs + k]) for k in range(inputs)]
-                    for r, way in enumerate(AS_IT_IS)
+                    [self._outcome(k, fill, frames[r * inputs + k]) for k in range(inputs)]
+                    for r, (_, fill) in enumerate(EVERY_RUN)
                 ]
             if not done:
                 yield "timeout" if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPROF else "crash"
@@ -91,7 +91,7 @@ class Calls:
         ret = self.signature.ret
         prototype = ctypes.CFUNCTYPE(_CTYPES[ret] if ret else None, *kinds)
         pack = struct.Struct("<" + SCALARS[ret].format).pack_into if ret else None
-        for codegen, fill, _ in AS_IT_IS:
+        for codegen, fill in EVERY_RUN:
             function = prototype(addresses[codegen])
             place = self._starts[fill]
             for image, values in zip(self._images[fill], self._values[fill], strict=True):

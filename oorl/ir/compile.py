@@ -85,14 +85,14 @@ def batches_of(sources: Sequence[Source]) -> list[tuple[str, Batch]]:
     """
     batches: list[tuple[str, Batch]] = []
     for k, source in enumerate(sources):
-        parts = CFile((), ()) if source.language == "rust" else split_c(source.code)
-        own = parts.declarations
-        # A macro that is defined inside a function holds for all that follow: such a source stands alone.
+        parts = split_c(source.code) if source.language != "rust" else CFile((), ())
+        # A macro defined inside a function holds for all that follow.
         alone = any("#" in function.text for function in parts.functions)
+        own = parts.declarations
         fitting = (
             batch
             for language, batch in batches
-            if language == source.language and not alone and batch.accepts(own, source.code)
+            if not alone and language == source.language and batch.accepts(own, source.code)
         )
         batch = next(fitting, None)
         if batch is None:
@@ -109,13 +109,13 @@ class Batch:
     members: list[int] = field(default_factory=list)
     declarations: dict[str, set[str]] = field(default_factory=dict)  # each with the names that it introduces
     words: set[str] = field(default_factory=set)
-    closed: bool = False
+    closed: bool = False  # to others
 
     def accepts(self, declarations: Sequence[str], code: str) -> bool:
         """Whether a source's declarations can stand beside those that are here."""
+        new = [line for line in declarations if line not in self.declarations]
         if self.closed:
             return False
-        new = [line for line in declarations if line not in self.declarations]
         if list(declarations) == list(self.declarations):
             return True
         if any(map(_CONDITIONAL.match, (*declarations, *self.declarations))):

@@ -20,7 +20,7 @@ from oorl.ir.inputs import GENERATOR_VERSION, argument_lists, harvest
 from oorl.ir.layout import Outcome, arguments_json, outcome_json
 from oorl.ir.llvm import versions
 from oorl.ir.losers import choose_losers, loser_row
-from oorl.ir.winners import choose_winners, distinct_texts, validated, winner_row
+from oorl.ir.winners import choose_winners, distinct_texts, winner_row
 
 
 def build_group(source: Source, modules: Modules, config: IRConfig, counts: Counter) -> IRGroup:
@@ -32,9 +32,7 @@ def build_group(source: Source, modules: Modules, config: IRConfig, counts: Coun
         raise Refused(f"external: calls {', '.join(sorted(names))}")
     pool = distinct_texts(modules, config)
     harness, dropped, expected = _reference(source, modules, config, stream)
-    winners, validators = validated(
-        modules.b0, choose_winners(pool, harness, expected, config, rng, counts), config, counts
-    )
+    winners = choose_winners(pool, modules.b0, harness, expected, config, rng, counts)
     losers = choose_losers(winners, set(pool), harness, expected, config, rng, counts)
     parts = [tokens(text.ir) for text in winners]
     rows = [arguments_json(source.signature, arguments) for arguments in harness.inputs]
@@ -59,7 +57,7 @@ def build_group(source: Source, modules: Modules, config: IRConfig, counts: Coun
         },
         toolchain={**versions(), **({"frontend": rustc_version()} if source.language == "rust" else {})},
         naming=NAMING,
-        winners=tuple(winner_row(k, text, len(rows), validators[k]) for k, text in enumerate(winners)),
+        winners=tuple(winner_row(k, text, len(rows)) for k, text in enumerate(winners)),
         losers=tuple(loser_row(k, loser, parts, harness, expected) for k, loser in enumerate(losers)),
         split=config.split,
         dedup_cluster=source.cluster,

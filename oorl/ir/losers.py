@@ -32,6 +32,7 @@ MOST_MISSES = 60  # in a row, before the sites count as exhausted
 UNLIKE = 2.0  # a mutant that looks more unlike every winner in question is not even tried
 # A repeated operator weighs as much as looking so unlike.
 REPETITION = 0.4
+DRIFT = 2.0  # what a difference costs that the losers so far have in the same direction; the opposite one it gains
 
 # Marks of code that nobody wrote; a loser may bear one only where a winner of its group does.
 TELLS = re.compile(r"\b(?:poison|undef|unreachable|br i1 true|br i1 false)\b")
@@ -154,7 +155,7 @@ class _Choice:
             self._seen[text.ir] = looks(text.ir)
         difference = tuple(a - b for a, b in zip(self._seen[text.ir], self._winners[place], strict=True))
         drift = sum(abs(old + own) - abs(old) for old, own in zip(self._drift, difference, strict=True))
-        cost = sum(map(abs, difference)) + drift + REPETITION * self._operators[text.origin["operators"][0]]
+        cost = sum(map(abs, difference)) + DRIFT * drift + REPETITION * self._operators[text.origin["operators"][0]]
         return _Offer(cost, text, place, difference)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 from oorl.ir.alive import validate
 from oorl.ir.candidate import Refused, Text, fits
@@ -34,13 +35,16 @@ def distinct_texts(modules: Modules, config: IRConfig) -> dict[str, Text]:
 
 def choose_winners(
     pool: dict[str, Text],
+    reference: str,
     harness: Harness,
     expected: tuple[Outcome, ...],
     config: IRConfig,
     rng: random.Random,
     counts: Counter,
 ) -> list[Text]:
-    """Texts far apart and neutral edits of some of them, all of which answer as expected; raises Refused."""
+    """Texts far apart and neutral edits of some of them, all of which answer as expected and none of which alive-tv
+    (where it is installed) refutes against the ``reference`` text; raises Refused.
+    """
     fitting = [text for text in pool.values() if fits(text.ir, config)]
     counts["distinct"] += len(pool)
     rng.shuffle(fitting)
@@ -60,7 +64,20 @@ def choose_winners(
             raise Refused(f"mismatch: {steps} answers differently")
     if len(verified) < config.min_winners:
         raise Refused(f"winners: {len(verified)} distinct texts within the size bounds")
-    return verified
+    return _validated(reference, verified, config, counts)
+
+
+def _validated(reference: str, winners: list[Text], config: IRConfig, counts: Counter) -> list[Text]:
+    """The winners that no validator refutes, each with what it says."""
+    said = validate(reference, [text.ir for text in winners], counts)
+    kept = [
+        replace(text, validator=own)
+        for text, own in zip(winners, said, strict=True)
+        if not own or own["verdict"] != "refuted"
+    ]
+    if len(kept) < config.min_winners:
+        raise Refused(f"winners: alive-tv refutes all but {len(kept)} of {len(winners)}")
+    return kept
 
 
 def _neutral_edits(chosen: list[Text], known: set[str], config: IRConfig, rng: random.Random) -> list[Text]:
@@ -81,25 +98,14 @@ def _neutral_edits(chosen: list[Text], known: set[str], config: IRConfig, rng: r
     return found
 
 
-def validated(
-    reference: str, winners: list[Text], config: IRConfig, counts: Counter
-) -> tuple[list[Text], list[dict | None]]:
-    """The winners that no validator refutes, and what it says of each; raises Refused."""
-    found = zip(winners, validate(reference, [text.ir for text in winners], counts), strict=True)
-    kept = [(text, said) for text, said in found if not said or said["verdict"] != "refuted"]
-    if len(kept) < config.min_winners:
-        raise Refused(f"winners: alive-tv refutes all but {len(kept)} of {len(winners)}")
-    return [text for text, _ in kept], [said for _, said in kept]
-
-
-def winner_row(index: int, text: Text, inputs: int, validator: dict | None) -> dict:
+def winner_row(index: int, text: Text, inputs: int) -> dict:
     """A winner as the record holds it."""
     check = {
         "inputs": inputs,
         "fills": len({way.fill for way in AS_IT_IS}),
         "codegens": len(CODEGENS),
         "mismatches": 0,
-        "validator": validator,
+        "validator": text.validator,
     }
     return {
         "id": f"w{index}",
