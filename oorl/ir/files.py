@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict
@@ -40,6 +41,7 @@ def build_file(
     jobs: int | None = None,
     resume: bool = False,
     exclude: Iterable[IRGroup] = (),
+    reading: Counter | None = None,
     progress: bool = True,
 ) -> Statistics:
     """Build groups of ``sources`` into ``path`` and return what happened; the same arguments give the same bytes.
@@ -53,6 +55,7 @@ def build_file(
         jobs: worker processes; None: one per core.
         resume: go on with an interrupted build.
         exclude: groups, such as another split's, with which no group may share a program or a winner's text.
+        reading: counts that ``sources`` keeps while it is read, for the statistics.
         progress: show a bar on stderr.
 
     Raises:
@@ -63,7 +66,7 @@ def build_file(
     started = time.monotonic()
     known = Known(exclude)
     head = hashlib.sha256(json.dumps([asdict(config), what, known.digest()], sort_keys=True).encode()).hexdigest()
-    statistics = Statistics()
+    statistics = Statistics(reading=Counter() if reading is None else reading)
     try:
         with _Partial(Path(path), head, resume) as partial:
             done = partial.replay(statistics, known)

@@ -14,6 +14,7 @@ from oorl.data.group_checks import GRADES
 from oorl.data.ir_groups import IRGroup
 
 SIDES = ("winners", "losers")
+ROWS = ("rows", "bad", "repeated")
 FATES = ("differs", "equal", "invalid", "timeout", "crash", "unstable")
 # Edges of the histograms.
 DISTANCES = (0, 0.0025, 0.005, 0.01, 0.02, 0.035, 0.06, 0.1, 0.2, 0.35, 0.6, 1)
@@ -38,6 +39,7 @@ class Statistics:
     languages: Counter = field(default_factory=Counter)
     origins: Counter = field(default_factory=Counter)
     counts: Counter = field(default_factory=Counter)
+    reading: Counter = field(default_factory=Counter)  # rows of a data set, and what was left out of them by its kind
     cpu_s: float = 0.0
     wall_s: float = 0.0
 
@@ -87,6 +89,7 @@ class Statistics:
         """Everything, for ``OUT.stats.json``."""
         rates = sum((rate * count for own in self.kill_rates.values() for rate, count in own.items()), 0.0)
         return {
+            **({"reading": dict(sorted(self.reading.items()))} if self.reading else {}),
             "functions": self.functions,
             "kept": self.kept,
             "refused": dict(sorted(self.refused.items())),
@@ -117,7 +120,8 @@ class Statistics:
     def table(self) -> str:
         """The same for a person."""
         row = self.to_json()
-        lines = [
+        lines = [reading_line(self.reading)] if self.reading else []
+        lines += [
             f"{self.kept} groups of {self.functions} functions; refused: {_shares(self.refused)}",
             f"{row['winners_per_group']} winners and {row['losers_per_group']} losers a group, "
             f"{row['chars']['p50']} characters (p50), {row['chars']['p90']} (p90)",
@@ -171,3 +175,12 @@ def _histogram(values: Counter, edges: Sequence[float]) -> dict[str, list]:
 
 def _shares(counter: Counter) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counter.items())) or "none"
+
+
+def reading_line(reading: Counter) -> str:
+    """What was read of a data set, and what was left out of it."""
+    reasons = ", ".join(f"{kind} {count}" for kind, count in sorted(reading.items()) if kind not in ROWS)
+    return (
+        f"read {reading['rows']} rows ({reading['bad']} bad, {reading['repeated']} repeated); "
+        f"left out of them: {reasons or 'none'}"
+    )
