@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 import math
-import re
 
 import pytest
 
@@ -18,6 +16,7 @@ from oorl.errors import UsageError, UserError  # noqa: E402
 from oorl.ir import IRConfig, build_groups, sources_of_file  # noqa: E402
 from oorl.ir.clean import alpha_sha, instruction_count, reparsed  # noqa: E402
 from oorl.ir.generator import program_sources  # noqa: E402
+from oorl.ir.groups import Known  # noqa: E402
 from oorl.ir.layout import arguments_from_json  # noqa: E402
 from oorl.ir.reverify import reverify  # noqa: E402
 from oorl.ir.signature import CSignature  # noqa: E402
@@ -155,58 +154,6 @@ def test_half_of_the_losers_are_optimised_again(groups):
     assert len({loser["operators"][0] for loser in losers}) >= 10
 
 
-def with_member(group, side, index, **changes):
-    members = list(getattr(group, side))
-    members[index] = {**members[index], **changes}
-    return dataclasses.replace(group, **{side: tuple(members)})
-
-
-def test_a_loser_among_the_winners_is_caught(groups):
-    group = groups["clamp"]
-    loser = group.losers[0]
-    fake = with_member(group, "winners", 1, ir=loser["ir"], alpha_sha=loser["alpha_sha"])
-    fake = dataclasses.replace(fake, losers=group.losers[1:])
-    assert reverify(fake).startswith("WinnerMismatch: w1 answers")
-
-
-def test_a_winner_among_the_losers_is_caught(groups):
-    group = groups["clamp"]
-    winner = group.winners[0]
-    fake = with_member(group, "losers", 2, ir=winner["ir"], alpha_sha=winner["alpha_sha"])
-    fake = dataclasses.replace(fake, winners=group.winners[1:])
-    assert reverify(fake).startswith("WitnessNotReproduced: l2")
-
-
-def test_every_other_change_to_a_record_is_caught(groups):
-    group = groups["kind_of"]
-    ir = group.winners[0]["ir"]
-    changed = re.sub(r"(srem i32 %\d+), 4", r"\1, 3", ir)
-    assert changed != ir
-    assert reverify(with_member(group, "winners", 0, ir=changed)).startswith("DuplicateIR: the text of w0 is not")
-    assert reverify(with_member(group, "winners", 0, ir=changed, alpha_sha=alpha_sha(changed))).startswith(
-        "WinnerMismatch: w0"
-    )
-    assert reverify(with_member(group, "winners", 0, ir="define", alpha_sha=alpha_sha("define"))).startswith(
-        "ParseError: w0"
-    )
-    other = ir.replace("@kind_of(", "@other(")
-    assert reverify(with_member(group, "winners", 0, ir=other, alpha_sha=alpha_sha(other))).startswith(
-        "EntryNotDefined: w0"
-    )
-    witness = {**group.losers[0]["witness"], "got": {"ret": "123456", "memory": {}}}
-    assert reverify(with_member(group, "losers", 0, witness=witness)).startswith("WitnessNotReproduced: l0")
-    assert reverify(with_member(group, "losers", 0, kill_rate=2.0)).startswith(
-        "WitnessNotReproduced: l0 differs on a share"
-    )
-    code = group.source["code"].replace("return 7", "return 6")
-    assert reverify(dataclasses.replace(group, source={**group.source, "code": code})).startswith(
-        "ReferenceFails: the source answers"
-    )
-    assert reverify(dataclasses.replace(group, signature={"ret": "i64"})).startswith("SignatureMismatch")
-    endless = "define i32 @kind_of(i32 %0) {\n  br label %2\n2:\n  br label %2\n}\n"
-    assert "ends in a timeout" in reverify(with_member(group, "winners", 0, ir=endless, alpha_sha=alpha_sha(endless)))
-
-
 def test_generated_programs_agree_with_their_interpreter():
     from oorl.programs import IR, Undefined, evaluate, generate_program
 
@@ -286,6 +233,23 @@ def test_files_that_hold_no_function_are_named(tmp_path):
 def test_impossible_settings_are_refused(setting):
     with pytest.raises(UsageError, match=next(iter(setting)).split("_")[-1]):
         IRConfig(**setting)
+
+
+def test_the_same_function_under_other_names_makes_one_group(tmp_path):
+    path = tmp_path / "twins.c"
+    path.write_text(
+        "long long first(long long a, long long b) { return a > b ? a - b : a * 3; }\n"
+        "long long second(long long x, long long y) { return x > y ? x - y : x * 3; }\n"
+        "long long third(long long x, long long y) { return x > y ? x - y : x * 5; }\n"
+    )
+    sources, _ = sources_of_file(path)
+    assert len({source.cluster for source in sources}) == 3
+    config = IRConfig(max_winners=4, max_losers=4)
+    first, second, third = build_groups(sources, config, jobs=1)
+    assert first.group and third.group
+    assert second.reason == "duplicate: a winner is one of an earlier group"
+    [again] = build_groups(sources[1:2], config, jobs=1, known=Known([first.group]))
+    assert again.reason == second.reason
 
 
 def test_statistics_add_up(outcomes):

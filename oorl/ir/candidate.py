@@ -27,6 +27,7 @@ class Text:
     ir: str
     pipeline: Pipeline
     origin: dict
+    validator: dict | None = None  # what alive-tv says of a winner
 
 
 def fits(ir: str, config: IRConfig) -> bool:

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from oorl.ir.clean import clean, externals
-from oorl.ir.csource import Source, declared_names, split_c
+from oorl.ir.csource import CFile, Source, declared_names, split_c
 from oorl.ir.frontend import BUILD, CHECK, CompileError, run_front_end
+from oorl.ir.libc import LIBRARY
 from oorl.ir.llvm import analysis_machine, binding, parse
-from oorl.ir.signature import CSignature
+from oorl.ir.signature import SCALARS, CSignature
 
 UB_FLAG = "@oorl_ub"
 
@@ -40,35 +41,42 @@ class Modules:
 
 def compile_sources(sources: Sequence[Source]) -> list[Modules | CompileError]:
     """Modules for every source, in order; those that do not compile answer with the compiler's first complaint."""
-    results: list[Modules | CompileError | None] = [None] * len(sources)
+    printed = _printed(sources, BUILD)
+    return [
+        found if isinstance(found, CompileError) else _modules(found[0], source, found[1])
+        for source, found in zip(sources, printed, strict=True)
+    ]
+
+
+def compile_for_check(sources: Sequence[Source]) -> list[str | CompileError]:
+    """The text that the compiler itself makes of every function at -O2, or its first complaint, in order."""
+    printed = _printed(sources, CHECK)
+    return [
+        found if isinstance(found, CompileError) else _check_text(found[0]["check"], source, found[1])
+        for source, found in zip(sources, printed, strict=True)
+    ]
+
+
+def _printed(sources: Sequence[Source], variants: tuple[str, ...]) -> list[tuple[dict[str, str], str] | CompileError]:
+    """What the front end prints for every source, compiled with others in one call where that works, and the suffix
+    that its functions have in there."""
+    results: list[tuple[dict[str, str], str] | CompileError | None] = [None] * len(sources)
     for language, batch in batches_of(sources):
         if len(batch.members) > 1:
             code = "\n".join([*batch.declarations, *(_renamed(sources[k], k) for k in batch.members)])
             try:
-                texts = run_front_end(code, language, BUILD)
+                texts = run_front_end(code, language, variants)
             except CompileError:
                 continue  # one bad function spoils the batch: below each is compiled alone, so that only it is refused
             for k in batch.members:
-                results[k] = _modules(texts, sources[k], suffix=f"__{k}")
+                results[k] = (texts, f"__{k}")
     for k, source in enumerate(sources):
         if results[k] is None:
             try:
-                results[k] = _modules(run_front_end(source.code, source.language, BUILD), source, suffix="")
+                results[k] = (run_front_end(source.code, source.language, variants), "")
             except CompileError as err:
                 results[k] = err
     return results
-
-
-def compile_for_check(code: str, entry: str, language: str = "c") -> str:
-    """The text that the compiler itself makes of a function at -O2; raises CompileError."""
-    try:
-        text = run_front_end(code, language, CHECK)["check"]
-        text = _inlined(_extract(_without_panics(text, language), f"@{entry}"))
-        if names := externals(text):
-            raise CompileError(f"external: calls {', '.join(names)}")
-        return text
-    except ValueError as err:
-        raise CompileError(f"compile: LLVM rejects the front end's text ({err})") from err
 
 
 def batches_of(sources: Sequence[Source]) -> list[tuple[str, Batch]]:
@@ -81,13 +89,18 @@ def batches_of(sources: Sequence[Source]) -> list[tuple[str, Batch]]:
     for k, source in enumerate(sources):
         if source.signature.mode == "stdin":
             continue
-        own = () if source.language == "rust" else split_c(source.code).declarations
+        parts = split_c(source.code) if source.language != "rust" else CFile((), ())
+        # A macro defined inside a function holds for all that follow.
+        alone = any("#" in function.text for function in parts.functions)
+        own = parts.declarations
         fitting = (
-            batch for language, batch in batches if language == source.language and batch.accepts(own, source.code)
+            batch
+            for language, batch in batches
+            if not alone and language == source.language and batch.accepts(own, source.code)
         )
         batch = next(fitting, None)
         if batch is None:
-            batch = Batch()
+            batch = Batch(closed=alone)
             batches.append((source.language, batch))
         batch.add(k, own, source.code)
     return batches
@@ -100,10 +113,13 @@ class Batch:
     members: list[int] = field(default_factory=list)
     declarations: dict[str, set[str]] = field(default_factory=dict)  # each with the names that it introduces
     words: set[str] = field(default_factory=set)
+    closed: bool = False  # to others
 
     def accepts(self, declarations: Sequence[str], code: str) -> bool:
         """Whether a source's declarations can stand beside those that are here."""
         new = [line for line in declarations if line not in self.declarations]
+        if self.closed:
+            return False
         if list(declarations) == list(self.declarations):
             return True
         if any(map(_CONDITIONAL.match, (*declarations, *self.declarations))):
@@ -136,14 +152,11 @@ def _renamed(source: Source, index: int) -> str:
 
 
 def _modules(texts: dict[str, str], source: Source, suffix: str) -> Modules | CompileError:
-    entry = f"@{source.entry}{suffix}"
     try:
-        parts = {base: _extract(_without_panics(text, source.language), entry) for base, text in texts.items()}
-        if suffix:
-            parts = {base: re.sub(rf"(@[\w.$-]+?){suffix}\b", r"\1", text) for base, text in parts.items()}
+        parts = {base: _part(text, source, suffix) for base, text in texts.items()}
         parts["ub"] = _flagged_traps(parts["ub"])
         modules = Modules(**{base: _inlined(text) for base, text in parts.items()})
-        _check_signature(modules.b0, source.entry, source.signature)
+        check_signature(modules.b0, source.entry, source.signature)
         return modules
     except CompileError as err:
         return err
@@ -151,15 +164,39 @@ def _modules(texts: dict[str, str], source: Source, suffix: str) -> Modules | Co
         return CompileError(f"compile: LLVM rejects the front end's text ({err})")
 
 
-def _check_signature(text: str, entry: str, signature: CSignature) -> None:
-    """Raise CompileError unless the function is passed what its signature says."""
+def _check_text(text: str, source: Source, suffix: str) -> str | CompileError:
+    try:
+        text = _inlined(_part(text, source, suffix))
+        # At -O2 clang itself may call the library: strlen for a loop that counts.
+        if names := [name for name in externals(text) if name not in LIBRARY]:
+            raise CompileError(f"external: calls {', '.join(names)}")
+        return text
+    except CompileError as err:
+        return err
+    except ValueError as err:
+        return CompileError(f"compile: LLVM rejects the front end's text ({err})")
+
+
+def _part(text: str, source: Source, suffix: str) -> str:
+    """A source's part of what the front end printed, under its own names."""
+    part = _extract(_without_panics(text, source.language), f"@{source.entry}{suffix}")
+    return re.sub(rf"(@[\w.$-]+?){suffix}\b", r"\1", part) if suffix else part
+
+
+def check_signature(text: str, entry: str, signature: CSignature) -> None:
+    """Raise CompileError unless the function is passed, and returns, what its signature says."""
     found = re.search(rf"^define (.*?) ?@{re.escape(entry)}\((.*)\)", text, re.M)
+    if not found:
+        raise CompileError(f"signature: the text holds no plain definition of {entry}")
     expected = ["ptr" if p.kind == "buffer" else p.scalar.llvm for p in signature.params]
-    own = [part.split()[0] for part in found[2].split(",")] if found and found[2].strip() else []
+    own = [part.split()[0] for part in found[2].split(",")] if found[2].strip() else []
     if signature.mode == "stdin" and own == ["i32", "ptr"]:
-        return  # a program may take the arguments of its command; it is given none
+        own = []  # a program may take the arguments of its command; it is given none
     if own != expected or " sret" in found[2] or " byval" in found[2]:
         raise CompileError(f"signature: the compiler passes ({', '.join(own)}), not ({', '.join(expected)})")
+    ret = SCALARS[signature.ret].llvm if signature.ret else "void"
+    if found[1].split()[-1:] != [ret]:
+        raise CompileError(f"signature: the compiler returns {found[1].split()[-1]}, not {ret}")
 
 
 def _without_panics(text: str, language: str) -> str:

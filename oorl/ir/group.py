@@ -36,7 +36,7 @@ def build_group(source: Source, modules: Modules, config: IRConfig, counts: Coun
         raise Refused(f"state: keeps {', '.join(names)} between calls")
     pool = distinct_texts(modules, config)
     harness, dropped, expected = _reference(source, modules, config, stream)
-    winners = choose_winners(pool, harness, expected, config, rng, counts)
+    winners = choose_winners(pool, modules.b0, harness, expected, config, rng, counts)
     losers = choose_losers(winners, set(pool), harness, expected, config, rng, counts)
     parts = [tokens(text.ir) for text in winners]
     rows = [arguments_json(source.signature, arguments) for arguments in harness.inputs]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 
+from oorl.ir.alive import validate
 from oorl.ir.candidate import Refused, Text, fits
 from oorl.ir.clean import alpha_sha, instruction_count, reparsed
 from oorl.ir.compile import Modules
@@ -33,13 +35,16 @@ def distinct_texts(modules: Modules, config: IRConfig) -> dict[str, Text]:
 
 def choose_winners(
     pool: dict[str, Text],
+    reference: str,
     harness: Harness,
     expected: tuple[Outcome, ...],
     config: IRConfig,
     rng: random.Random,
     counts: Counter,
 ) -> list[Text]:
-    """Texts far apart and neutral edits of some of them, all of which answer as expected; raises Refused."""
+    """Texts far apart and neutral edits of some of them, all of which answer as expected and none of which alive-tv
+    (where it is installed) refutes against the ``reference`` text; raises Refused.
+    """
     fitting = [text for text in pool.values() if fits(text.ir, config)]
     counts["distinct"] += len(pool)
     rng.shuffle(fitting)
@@ -59,7 +64,20 @@ def choose_winners(
             raise Refused(f"mismatch: {steps} answers differently")
     if len(verified) < config.min_winners:
         raise Refused(f"winners: {len(verified)} distinct texts within the size bounds")
-    return verified
+    return _validated(reference, verified, config, counts)
+
+
+def _validated(reference: str, winners: list[Text], config: IRConfig, counts: Counter) -> list[Text]:
+    """The winners that no validator refutes, each with what it says."""
+    said = validate(reference, [text.ir for text in winners], counts)
+    kept = [
+        replace(text, validator=own)
+        for text, own in zip(winners, said, strict=True)
+        if not own or own["verdict"] != "refuted"
+    ]
+    if len(kept) < config.min_winners:
+        raise Refused(f"winners: alive-tv refutes all but {len(kept)} of {len(winners)}")
+    return kept
 
 
 def _neutral_edits(chosen: list[Text], known: set[str], config: IRConfig, rng: random.Random) -> list[Text]:
@@ -87,7 +105,7 @@ def winner_row(index: int, text: Text, inputs: int) -> dict:
         "fills": len({way.fill for way in AS_IT_IS}),
         "codegens": len(CODEGENS),
         "mismatches": 0,
-        "validator": None,
+        "validator": text.validator,
     }
     return {
         "id": f"w{index}",
