@@ -199,6 +199,19 @@ def test_what_lies_beside_variables_may_not_be_written_or_shown():
     }  # fmt: skip
 
 
+def test_a_mutant_that_reads_what_is_not_its_programs_decides_nothing():
+    number_of_file = "  %2 = getelementptr i8, ptr %1, i64 112\n  %3 = load i32, ptr %2\n"  # within glibc's FILE
+    text = main_of(
+        f"  %1 = load ptr, ptr @stdin\n{number_of_file}  %4 = call i32 @getc(ptr %1)\n"
+        "  %5 = xor i32 %4, %3\n  ret i32 %5",
+        "@stdin = external global ptr\ndeclare i32 @getc(ptr)\n",
+    )
+    harness = ProgramHarness(["A", "B"])
+    honest = text.replace("xor i32 %4, %3", "xor i32 %4, 3")
+    assert harness.run([text])[0].stable
+    assert [run.stable for run in harness.decide([text, honest])] == [False, True]
+
+
 def test_the_heap_and_exit_are_the_programs_own():
     text = main_of(
         "  %1 = call ptr @calloc(i64 4, i64 4)\n  %2 = load i32, ptr %1\n  %3 = call ptr @realloc(ptr %1, i64 64)\n"

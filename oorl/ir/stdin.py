@@ -143,8 +143,8 @@ class Writer:
         return "".join(word).encode()
 
     def _of_set(self, listed: str, most: int) -> bytes:
-        if listed[0] != "^":
-            return self._word(most, _expanded(listed))
+        if not listed.startswith("^"):
+            return self._word(most, _expanded(listed) or "~")
         allowed = [letter for letter in self.letters + " " if letter not in _expanded(listed[1:])]
         return self._word(most, "".join(allowed) or "~")
 
