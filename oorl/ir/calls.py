@@ -13,7 +13,8 @@ import signal
 import struct
 from collections.abc import Iterator, Sequence
 
-from oorl.ir.execute import CODEGENS, compile_module, limit_this_process
+from oorl.ir.code import compile_module
+from oorl.ir.execute import CODEGENS, limit_this_process
 from oorl.ir.layout import FILLS, Outcome, outcome_json
 from oorl.ir.signature import SCALARS, CSignature
 

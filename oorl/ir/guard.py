@@ -15,9 +15,9 @@ FILL_GLOBAL, TANK_GLOBAL = "oorl_fill", "oorl_tank"
 _LABEL = re.compile(r'(?:[\w.$-]+|"[^"]*"):')
 _ALLOCA = re.compile(r'  (%(?:[\w.$-]+|"[^"]*")) = alloca (.*)$')
 _SUPPORT = f"""
-@{FILL_GLOBAL} = global i8 0
-@{TANK_GLOBAL} = global ptr null
-define internal void @oorl_take() noinline {{
+@{FILL_GLOBAL} = linkonce_odr global i8 0
+@{TANK_GLOBAL} = linkonce_odr global ptr null
+define linkonce_odr void @oorl_take() noinline {{
   %tank = load ptr, ptr @{TANK_GLOBAL}
   %left = load i64, ptr %tank
   %less = add i64 %left, -1

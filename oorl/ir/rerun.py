@@ -14,7 +14,8 @@ import signal
 import struct
 from collections.abc import Sequence
 
-from oorl.ir.execute import compile_module, limit_this_process
+from oorl.ir.code import compile_module
+from oorl.ir.execute import limit_this_process
 from oorl.ir.layout import FILLS, Outcome, outcome_json
 from oorl.ir.llvm import binding, machine, parse
 from oorl.ir.programs import OUTPUT_BYTES
