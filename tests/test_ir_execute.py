@@ -102,6 +102,7 @@ def test_reads_outside_buffers_and_of_unwritten_memory_are_unstable():
         "behind": body(ARRAY, "  %3 = getelementptr i64, ptr %0, i64 %1\n  %4 = load i64, ptr %3\n  ret i64 %4"),
         "unwritten": body(ARRAY, "  %3 = alloca [8 x i64]\n  %4 = load volatile i64, ptr %3\n  ret i64 %4"),
         "address": body(ARRAY, "  %3 = ptrtoint ptr %0 to i64\n  ret i64 %3"),
+        "write to const": body(ARRAY, "  store i64 5, ptr %0\n  ret i64 0"),
         "write": body(ARRAY, "  %3 = getelementptr i64, ptr %0, i64 %1\n  store i64 0, ptr %3\n  ret i64 0"),
     }
     harness = Harness(ARRAY, "f", [[[1, 2], 2]])

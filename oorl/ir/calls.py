@@ -30,7 +30,7 @@ _CTYPES = {
     "u64": ctypes.c_uint64, "f32": ctypes.c_float, "f64": ctypes.c_double,
 }  # fmt: skip
 
-Runs = list[list[dict | None]]  # by run of EVERY_RUN, by input; None: something outside the buffers changed
+Runs = list[list[dict | None]]  # by run of EVERY_RUN, by input; None: something was written that may not be
 
 
 class Calls:
@@ -126,13 +126,14 @@ class Calls:
         return self._known[key]
 
     def _read(self, k: int, fill: int, frame: bytes) -> dict | None:
-        """The outcome that a frame shows; None when anything outside the buffers has changed."""
+        """The outcome that a frame shows; None when anything has changed that may not be written."""
         before, after = self._images[fill][k], frame[8:]
         memory, position, intact = [], 0, True
-        for start, length in self._places[k]:
-            intact &= after[position:start] == before[position:start]
-            position = start + length
-            memory.append(after[start:position])
+        for p, (start, length) in zip(self.signature.buffers, self._places[k], strict=True):
+            if not p.const:
+                intact &= after[position:start] == before[position:start]
+                position = start + length
+                memory.append(after[start:position])
         intact &= after[position:] == before[position:]
         return outcome_json(self.signature, Outcome(frame[:8], tuple(memory))) if intact else None
 
