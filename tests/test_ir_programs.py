@@ -15,6 +15,7 @@ pytest.importorskip("ziglang", reason="IR groups need ziglang (the train extra)"
 from contest_programs import PROGRAMS, REFUSED  # noqa: E402
 
 from oorl.data.ir_groups import IRGroup, group_from_json  # noqa: E402
+from oorl.ir.clean import externals  # noqa: E402
 from oorl.ir.compile import compile_sources  # noqa: E402
 from oorl.ir.config import IRConfig  # noqa: E402
 from oorl.ir.csource import Source, sources_of_parts, split_c  # noqa: E402
@@ -198,6 +199,19 @@ def test_what_lies_beside_variables_may_not_be_written_or_shown():
     }  # fmt: skip
 
 
+def test_a_mutant_that_reads_what_is_not_its_programs_decides_nothing():
+    number_of_file = "  %2 = getelementptr i8, ptr %1, i64 112\n  %3 = load i32, ptr %2\n"  # within glibc's FILE
+    text = main_of(
+        f"  %1 = load ptr, ptr @stdin\n{number_of_file}  %4 = call i32 @getc(ptr %1)\n"
+        "  %5 = xor i32 %4, %3\n  ret i32 %5",
+        "@stdin = external global ptr\ndeclare i32 @getc(ptr)\n",
+    )
+    harness = ProgramHarness(["A", "B"])
+    honest = text.replace("xor i32 %4, %3", "xor i32 %4, 3")
+    assert harness.run([text])[0].stable
+    assert [run.stable for run in harness.decide([text, honest])] == [False, True]
+
+
 def test_the_heap_and_exit_are_the_programs_own():
     text = main_of(
         "  %1 = call ptr @calloc(i64 4, i64 4)\n  %2 = load i32, ptr %1\n  %3 = call ptr @realloc(ptr %1, i64 64)\n"
@@ -226,6 +240,17 @@ def test_a_function_may_not_call_what_a_program_may():
     code = "extern int level;\nint f(int a) { return level + a; }"
     [source] = sources_of_parts(split_c(code), "f", "", "")[0]
     assert answer(source, compile_sources([source])[0], SMALL)["reason"] == "external: calls level"
+
+
+def test_a_record_whose_source_calls_more_is_not_run(groups, tmp_path):
+    row = groups["sum"].to_json()
+    code = f'#include <stdlib.h>\nint main(void) {{ return system("touch {tmp_path}/ran"); }}\n'
+    said = reverify(group_from_json({**row, "source": {**row["source"], "code": code}}))
+    assert said == "ReferenceFails: external: calls system" and not list(tmp_path.iterdir())
+    both = "define i32 @f(i32 %0) {\n  %2 = call i32 @main()\n  ret i32 %2\n}\n" + main_of(
+        "  %1 = call i32 @getchar()\n  ret i32 %1", "declare i32 @getchar()\n"
+    )
+    assert externals(both) == ["getchar"] and externals(both.replace("define i32 @f", "define internal i32 @f")) == []
 
 
 def test_functions_that_keep_something_between_calls_are_refused():

@@ -28,6 +28,8 @@ def answers(asked: bytes | None, seed: str, constants: tuple[int, ...] = ()) -> 
         (b" %c", r" [a-zA-Z0-9\n]"),
         (b"%x", r"[0-9a-f]+"),
         (b"%[a-c]", r"[a-c]{1,8}"),
+        (b"%[]", r"~{1,8}"),
+        (b"%[^]]%", r"[a-zA-Z0-9 ]{1,8}"),
         (b"%4[^\n]", r"[a-zA-Z0-9 ]{1,4}"),
         (b"%d%%\n", r"-?\d+%"),
         (b"%d\n", r"-?\d+"),

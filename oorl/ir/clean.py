@@ -35,7 +35,7 @@ _CALLS = re.compile(
     r" (?:captures|range|initializes|memory|dereferenceable|dereferenceable_or_null|align|nofpclass)"
     r"\((?:[^()]|\([^()]*\))*\)"
 )
-_MAIN = re.compile(r"^define [^\n]*@main\(", re.M)
+_OFFERED = re.compile(r"^define (?!internal |private )[^@\n]*@([\w.$-]+)\(", re.M)
 _PARAM_ALIGN = re.compile(r"(?<=ptr) align \d+")
 
 
@@ -82,10 +82,10 @@ def instruction_count(text: str) -> int:
 def externals(text: str) -> list[str]:
     """Functions and variables a text uses and does not define, LLVM's intrinsics aside.
 
-    A program (a text that defines ``main``) may use the harmless part of the C library; a function may use nothing.
+    A program (``main`` is all that its text offers) may use the harmless part of the C library; a function, nothing.
     """
     found = re.findall(r"^declare .*?@([\w.$-]+)\(|^@([\w.$-]+) = (?:external|extern_weak) ", text, re.M)
-    allowed = LIBRARY if _MAIN.search(text) else ()
+    allowed = LIBRARY if _OFFERED.findall(text) == ["main"] else ()
     return [a or b for a, b in found if not a.startswith("llvm.") and (a or b) not in allowed]
 
 

@@ -16,6 +16,7 @@ HEADER = 16
 # What reads outside of its buffers, or reads what it never wrote, answers differently under one of these: they differ
 # in sign, in parity, in the number of their bits, and in being the end of a text.
 FILLS = (0xA5, 0x31, 0x00, 0xFF)
+OUTPUT_BYTES = 2048  # of a program that are kept
 RED_ZONES = (64, 96)  # bytes on either side of a buffer, by the fill's parity
 
 

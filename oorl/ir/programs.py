@@ -13,19 +13,19 @@ import mmap
 import re
 import signal
 import struct
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from oorl.ir.execute import CALL_CPU_S, CONTROL_BYTES, FAILURES, FAULTS, GUARDED, Harness, Way, libc
+from oorl.ir.execute import CALL_CPU_S, CONTROL_BYTES, FAILURES, FAULTS, GUARDED, Harness, Run, Way, libc
 from oorl.ir.frontend import run_front_end
 from oorl.ir.guard import FILL_GLOBAL, TANK_GLOBAL, guarded
-from oorl.ir.layout import FILLS, Outcome
+from oorl.ir.layout import FILLS, OUTPUT_BYTES, Outcome, outcome_json
 from oorl.ir.llvm import binding, machine, parse
+from oorl.ir.rerun import ProgramCalls
 from oorl.ir.signature import PROGRAM
 from oorl.ir.stdin import MOST_BYTES, Writer
 
-OUTPUT_BYTES = 2048
 GUARD_BYTES = 64
 VARIABLE_BYTES = 1 << 20  # all of a program's variables together
 MOST_PROGRAM_INPUTS = 32  # a text asks more of a program than an argument list of a function
@@ -88,6 +88,18 @@ class ProgramHarness(Harness):
 
     def on(self, inputs: Sequence[str]) -> ProgramHarness:
         return ProgramHarness(inputs, self._programs)
+
+    def decide(self, texts: Sequence[str]) -> list[Run]:
+        """``Harness``'s, but unstable is also what answers otherwise by the road of reverification: a mutant may read
+        what is not the program's, a stream's own memory, say.
+        """
+        runs = zip(texts, super().decide(texts), strict=True)
+        return [replace(run, runs=(*run.runs, ())) if self._strays(text, run) else run for text, run in runs]
+
+    def _strays(self, text: str, run: Run) -> bool:
+        if not run.stable:
+            return False
+        return ProgramCalls(self.inputs).run([text]) != [[[outcome_json(PROGRAM, one) for one in run.runs[0]]]]
 
     def free_of_undefined_behaviour(self, sanitized: str, restarts: int = MOST_DEATHS) -> list[int]:
         """Indices of the inputs on which the sanitized program ends, its flag down, the same under every fill."""
@@ -230,46 +242,46 @@ def _runtime() -> _Runtime:
 
 def compile_program(text: str, codegen: int) -> Program:
     """Machine code of a program's text; ValueError when it is not valid IR, or its variables take too much room."""
-    module = parse(text)
+    text, names, guards = _between_guards(text)
+    # LLVM, and the JIT's search for symbols, know things about a function called main.
+    module = parse(re.sub(r"@main(?=\()", "@oorl_main", text) + _addresses(names + guards))
     size_of = binding.create_target_data(module.data_layout).get_abi_size
     own = [variable for variable in module.global_variables if _CHANGES.match(str(variable))]
-    sizes = {str(variable).partition(" = ")[0]: size_of(variable.global_value_type) for variable in own}
-    if (total := sum(sizes.values())) > VARIABLE_BYTES:
-        raise ValueError(f"memory: the program's variables take {total} bytes, more than {VARIABLE_BYTES}")
-    text, guards = _between_guards(text, sizes)
-    # LLVM, and the JIT's search for symbols, know things about a function called main.
-    module = parse(re.sub(r"@main(?=\()", "@oorl_main", text) + _addresses([*sizes, *guards]))
+    sizes = [size_of(variable.global_value_type) for variable in own]
+    if sum(sizes) > VARIABLE_BYTES:
+        raise ValueError(f"memory: the program's variables take {sum(sizes)} bytes, more than {VARIABLE_BYTES}")
     engine = binding.create_mcjit_compiler(module, machine(codegen))
     for declared in (*module.functions, *module.global_variables):
         if place := declared.is_declaration and _runtime().places.get(declared.name):
             engine.add_global_mapping(declared, place)
     engine.finalize_object()
-    places = (ctypes.c_void_p * (len(sizes) + len(guards)))()
+    places = (ctypes.c_void_p * len(names + guards))()
     ctypes.CFUNCTYPE(None, ctypes.c_void_p)(engine.get_function_address("oorl_addresses"))(places)
-    own_places, guard_places = places[: len(sizes)], places[len(sizes) :]
-    initial = [ctypes.string_at(at, size) for at, size in zip(own_places, sizes.values(), strict=True)]
+    own_places, guard_places = places[: len(names)], places[len(names) :]
+    initial = [ctypes.string_at(at, size) for at, size in zip(own_places, sizes, strict=True)]
     kept = tuple(ctypes.create_string_buffer(values) if any(values) else None for values in initial)
     rows = [
         _Variable(at, size, values and ctypes.addressof(values), 0)
-        for at, size, values in zip(own_places, sizes.values(), kept, strict=True)
+        for at, size, values in zip(own_places, sizes, kept, strict=True)
     ]
     rows += [_Variable(at, GUARD_BYTES, None, 1) for at in guard_places]
     return Program(engine, engine.get_function_address("oorl_main"), (_Variable * len(rows))(*rows), kept)
 
 
-def _between_guards(text: str, names: Collection[str]) -> tuple[str, list[str]]:
-    """The text with a guard on either side of every variable, and the guards' names."""
-    lines, guards = [], []
+def _between_guards(text: str) -> tuple[str, list[str], list[str]]:
+    """The text with a guard on either side of every variable, the variables' names, and the guards'."""
+    lines, names, guards = [], [], []
     for line in text.splitlines():
-        if line.partition(" = ")[0] not in names:
+        if not _CHANGES.match(line):
             lines.append(line)
             continue
+        names.append(line.partition(" = ")[0])
         # Variables of zeros stand in a section of their own; their guards must, too.
         value = "zeroinitializer" if line.endswith(" zeroinitializer") else 'c"' + "~" * GUARD_BYTES + '"'
         guards += [f"@oorl_guard{len(guards)}", f"@oorl_guard{len(guards) + 1}"]
         before, after = (f"{guard} = global [{GUARD_BYTES} x i8] {value}, align 1" for guard in guards[-2:])
         lines += [before, line, after]
-    return "\n".join(lines) + "\n", guards
+    return "\n".join(lines) + "\n", names, guards
 
 
 def _addresses(names: Sequence[str]) -> str:

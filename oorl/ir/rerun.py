@@ -16,9 +16,8 @@ from collections.abc import Sequence
 
 from oorl.ir.code import compile_module
 from oorl.ir.execute import limit_this_process
-from oorl.ir.layout import FILLS, Outcome, outcome_json
+from oorl.ir.layout import FILLS, OUTPUT_BYTES, Outcome, outcome_json
 from oorl.ir.llvm import binding, machine, parse
-from oorl.ir.programs import OUTPUT_BYTES
 from oorl.ir.signature import PROGRAM
 
 PLAN = ((0, 0), (2, 1))  # code-generation level and memory fill, by turns

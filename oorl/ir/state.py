@@ -15,9 +15,7 @@ def kept_between_calls(text: str) -> list[str]:
     found = dict(_VARIABLE.findall(text))
     if not found:
         return []
-    empty = {
-        name for name, value in found.items() if re.search(r" (?:zeroinitializer|0|null|0\.0+e\+00)(?:,|$)", value)
-    }
+    empty = {name for name, value in found.items() if _EMPTY.search(value)}
     # A reader of every byte: what nobody reads might be written all the same.
     readers = "".join(
         f"define i8 @oorl_read{k}(i64 %0) {{\n"

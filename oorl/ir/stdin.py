@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Callable
 
 MOST_BYTES = 400
 _TERMINATORS = 24  # zeros, say, in a row; a program that reads on gets the end of the file
@@ -26,10 +27,9 @@ class Writer:
         self.rng = rng = random.Random(seed)
         self.constants = [value for value in constants if -1000 <= value <= 1000]
         self.marks = "".join(chr(value) for value in constants if 32 < value < 127)
-        own = self.marks and rng.random() < 0.4  # letters that the program itself names
-        self.letters = (
-            "".join(rng.sample(self.marks, min(4, len(self.marks)))) if own else _expanded(rng.choice(_ALPHABETS))
-        )
+        self.letters = _expanded(rng.choice(_ALPHABETS))
+        if self.marks and rng.random() < 0.4:  # letters that the program itself names
+            self.letters = "".join(rng.sample(self.marks, min(4, len(self.marks))))
         self.top = rng.choice((2, 5, 9, 9, 20, 100))
         self.negative = rng.random() < 0.2
         self.numeric_lines = rng.random() < 0.3
@@ -37,11 +37,10 @@ class Writer:
         self.terminator = rng.choice((b"0", b"0", b"-1", b""))
         self.terminators = 0
         self.written = bytearray()
-        self.asked = self.ended = self.expects_token = False
+        self.ended = self.expects_token = False
 
     def answer(self, asked: bytes | None) -> bytes:
         """What stands next in the input for a scanf of this format or, for None, for a character; empty at its end."""
-        self.asked = True
         if self.ended:
             return b""
         text = self._character() if asked is None else self._formatted(asked)
@@ -108,7 +107,7 @@ class Writer:
             return self._value(lambda: self._of_set(kind[1:-1], min(width or 8, 8)))
         return b"%" if kind == "%" else b""
 
-    def _value(self, one) -> bytes:
+    def _value(self, one: Callable[[], bytes]) -> bytes:
         """The next value, or what comes at the end of them."""
         self.left -= 1
         if self.left >= 0:
@@ -144,8 +143,8 @@ class Writer:
         return "".join(word).encode()
 
     def _of_set(self, listed: str, most: int) -> bytes:
-        if listed[0] != "^":
-            return self._word(most, _expanded(listed))
+        if not listed.startswith("^"):
+            return self._word(most, _expanded(listed) or "~")
         allowed = [letter for letter in self.letters + " " if letter not in _expanded(listed[1:])]
         return self._word(most, "".join(allowed) or "~")
 
