@@ -13,7 +13,7 @@ import signal
 import struct
 from collections.abc import Iterator, Sequence
 
-from oorl.ir.code import compile_module
+from oorl.ir.code import Code, compile_together
 from oorl.ir.execute import CODEGENS, limit_this_process
 from oorl.ir.layout import FILLS, Outcome, outcome_json
 from oorl.ir.signature import SCALARS, CSignature
@@ -47,13 +47,19 @@ class Calls:
         self._values = [
             [self._arguments(k, arguments, start) for k, arguments in enumerate(inputs)] for start in self._starts
         ]
+        self._codes: dict[tuple[str, int], Code] = {}
         self._known: dict[tuple[int, int, bytes], dict | None] = {}  # most frames are those of other members
 
+    def prepare(self, texts: Sequence[str]) -> None:
+        """Compile the texts that will be run; ValueError when one is not valid IR."""
+        for codegen in CODEGENS:
+            codes = compile_together(texts, self.entry, codegen)
+            self._codes |= {(text, codegen): code for text, code in zip(texts, codes, strict=True)}
+
     def run(self, texts: Sequence[str]) -> Iterator[Runs | str]:
-        """Run every text, all in one child; outcomes under every codegen level and fill, or how it ended, after which
-        there are no more. What may harm others is run alone. ValueError when a text is not valid IR."""
-        engines = [{codegen: compile_module(text, codegen) for codegen in CODEGENS} for text in texts]
-        addresses = [{c: engine.get_function_address(self.entry) for c, engine in pair.items()} for pair in engines]
+        """Run prepared texts, all in one child; outcomes under every codegen level and fill, or how it ended, after
+        which there are no more. What may harm others is run alone."""
+        addresses = [{codegen: self._codes[text, codegen].function for codegen in CODEGENS} for text in texts]
         inputs, frame = len(self._places), 8 + self._bytes
         block = frame * inputs * len(EVERY_RUN)
         with mmap.mmap(-1, _CONTROL_BYTES + block * len(texts)) as shared:
