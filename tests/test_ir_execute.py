@@ -102,6 +102,7 @@ def test_reads_outside_buffers_and_of_unwritten_memory_are_unstable():
         "behind": body(ARRAY, "  %3 = getelementptr i64, ptr %0, i64 %1\n  %4 = load i64, ptr %3\n  ret i64 %4"),
         "unwritten": body(ARRAY, "  %3 = alloca [8 x i64]\n  %4 = load volatile i64, ptr %3\n  ret i64 %4"),
         "address": body(ARRAY, "  %3 = ptrtoint ptr %0 to i64\n  ret i64 %3"),
+        "write to const": body(ARRAY, "  store i64 5, ptr %0\n  ret i64 0"),
         "write": body(ARRAY, "  %3 = getelementptr i64, ptr %0, i64 %1\n  store i64 0, ptr %3\n  ret i64 0"),
     }
     harness = Harness(ARRAY, "f", [[[1, 2], 2]])
@@ -128,14 +129,21 @@ def test_reads_that_depend_on_what_lies_beside_are_unstable():
             "  %9 = load i64, ptr %5\n  %10 = add i64 %8, %9\n  ret i64 %10\n}\n"
         ),
     }
+    table = "@0 = internal constant [2 x i64] [i64 3, i64 4]\n"
+    texts["behind a table"] = "  %5 = load i64, ptr getelementptr (i64, ptr @0, i64 2)\n  ret i64 %5\n}\n"
+    texts["before a table"] = (
+        "  %5 = getelementptr i64, ptr @0, i64 -1\n  %6 = load i64, ptr %5\n  %7 = and i64 %6, 1\n  ret i64 %7\n}\n"
+    )
     harness = Harness(BOTH, "f", [[[1, 2], 2, [5, 6], 2], [[3, 4], -1, [7, 8], 2], [[3, 4], 1, [7, 8], 2]])
-    for name, run in zip(texts, harness.decide([head + text for text in texts.values()]), strict=True):
+    for name, run in zip(texts, harness.decide([table + head + text for text in texts.values()]), strict=True):
         assert run.failure or not run.stable, name
 
 
 def test_the_guarded_copy_does_the_same():
-    # Phis, a switch, an alloca of every kind of type, a call of another function of the text.
+    # Tables, one with an address in it, phis, a switch, allocas of all kinds, a call of another function of the text.
     text = """
+@0 = internal constant [2 x i64] [i64 0, i64 7]
+@1 = private constant { i8, [1 x ptr] } { i8 1, [1 x ptr] [ptr getelementptr (i64, ptr @0, i64 1)] }
 define i64 @f(i64 %0, i64 %1) {
   %3 = alloca [2 x i64]
   %4 = alloca { i8, double }, align 16
@@ -159,7 +167,10 @@ define i64 @f(i64 %0, i64 %1) {
   %13 = load i64, ptr %6
   %14 = add i64 %12, %13
   %15 = mul i64 %14, %11
-  ret i64 %15
+  %16 = load ptr, ptr getelementptr ({ i8, [1 x ptr] }, ptr @1, i32 0, i32 1)
+  %17 = load i64, ptr %16
+  %18 = add i64 %15, %17
+  ret i64 %18
 }
 define internal i64 @g(i64 %0) {
   %2 = alloca i64, i64 %0
@@ -172,7 +183,7 @@ define internal i64 @g(i64 %0) {
     harness = Harness(TWO, "f", inputs)
     [plain] = harness.run([text], AS_IT_IS)
     [guarded] = harness.run([text], GUARDED)
-    expected = [str((a + b) * {1: 6, 2: 5}.get(b, a)) for a, b in inputs]
+    expected = [str((a + b) * {1: 6, 2: 5}.get(b, a) + 7) for a, b in inputs]
     assert plain.stable and guarded.stable
     assert returns(harness, plain.runs[0]) == returns(harness, guarded.runs[0]) == expected
 

@@ -13,7 +13,8 @@ import signal
 import struct
 from collections.abc import Iterator, Sequence
 
-from oorl.ir.execute import CODEGENS, compile_module, limit_this_process
+from oorl.ir.code import Code, compile_together
+from oorl.ir.execute import CODEGENS, limit_this_process
 from oorl.ir.layout import FILLS, Outcome, outcome_json
 from oorl.ir.signature import SCALARS, CSignature
 
@@ -29,7 +30,7 @@ _CTYPES = {
     "u64": ctypes.c_uint64, "f32": ctypes.c_float, "f64": ctypes.c_double,
 }  # fmt: skip
 
-Runs = list[list[dict | None]]  # by run of EVERY_RUN, by input; None: something outside the buffers changed
+Runs = list[list[dict | None]]  # by run of EVERY_RUN, by input; None: something was written that may not be
 
 
 class Calls:
@@ -46,13 +47,19 @@ class Calls:
         self._values = [
             [self._arguments(k, arguments, start) for k, arguments in enumerate(inputs)] for start in self._starts
         ]
+        self._codes: dict[tuple[str, int], Code] = {}
         self._known: dict[tuple[int, int, bytes], dict | None] = {}  # most frames are those of other members
 
+    def prepare(self, texts: Sequence[str]) -> None:
+        """Compile the texts that will be run; ValueError when one is not valid IR."""
+        for codegen in CODEGENS:
+            codes = compile_together(texts, self.entry, codegen)
+            self._codes |= {(text, codegen): code for text, code in zip(texts, codes, strict=True)}
+
     def run(self, texts: Sequence[str]) -> Iterator[Runs | str]:
-        """Run every text, all in one child; outcomes under every codegen level and fill, or how it ended, after which
-        there are no more. What may harm others is run alone. ValueError when a text is not valid IR."""
-        engines = [{codegen: compile_module(text, codegen) for codegen in CODEGENS} for text in texts]
-        addresses = [{c: engine.get_function_address(self.entry) for c, engine in pair.items()} for pair in engines]
+        """Run prepared texts, all in one child; outcomes under every codegen level and fill, or how it ended, after
+        which there are no more. What may harm others is run alone."""
+        addresses = [{codegen: self._codes[text, codegen].function for codegen in CODEGENS} for text in texts]
         inputs, frame = len(self._places), 8 + self._bytes
         block = frame * inputs * len(EVERY_RUN)
         with mmap.mmap(-1, _CONTROL_BYTES + block * len(texts)) as shared:
@@ -125,13 +132,14 @@ class Calls:
         return self._known[key]
 
     def _read(self, k: int, fill: int, frame: bytes) -> dict | None:
-        """The outcome that a frame shows; None when anything outside the buffers has changed."""
+        """The outcome that a frame shows; None when anything has changed that may not be written."""
         before, after = self._images[fill][k], frame[8:]
         memory, position, intact = [], 0, True
-        for start, length in self._places[k]:
-            intact &= after[position:start] == before[position:start]
-            position = start + length
-            memory.append(after[start:position])
+        for p, (start, length) in zip(self.signature.buffers, self._places[k], strict=True):
+            if not p.const:
+                intact &= after[position:start] == before[position:start]
+                position = start + length
+                memory.append(after[start:position])
         intact &= after[position:] == before[position:]
         return outcome_json(self.signature, Outcome(frame[:8], tuple(memory))) if intact else None
 

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from oorl.ir.clean import clean, externals
+from oorl.ir.code import UB_GLOBAL
 from oorl.ir.csource import CFile, Source, declared_names, split_c
 from oorl.ir.frontend import BUILD, CHECK, CompileError, run_front_end
 from oorl.ir.libc import LIBRARY
 from oorl.ir.llvm import analysis_machine, binding, parse
 from oorl.ir.signature import SCALARS, CSignature
 
-UB_FLAG = "@oorl_ub"
+UB_FLAG = f"@{UB_GLOBAL}"
 
 # What decides whether other lines count: texts that hold it are compiled together only where they are the same.
 _CONDITIONAL = re.compile(r"\s*#\s*(?!include\b|define\b)")

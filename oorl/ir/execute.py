@@ -20,9 +20,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from oorl.ir.guard import FILL_GLOBAL, TANK_GLOBAL, guarded
+from oorl.ir.code import Code, compile_module, compile_together
+from oorl.ir.guard import guarded
 from oorl.ir.layout import FILLS, HEADER, Layout, Outcome
-from oorl.ir.llvm import binding, machine, parse
+from oorl.ir.llvm import binding
 from oorl.ir.signature import SCALARS, CSignature
 
 
@@ -91,7 +92,7 @@ class Harness:
         self._images = [ctypes.create_string_buffer(b"".join(images) or b"\0") for images in self._before]
         slots = [b"".join(layout.slots(arguments, address) for arguments in inputs) for layout, _, address in laid]
         self._slots = [ctypes.create_string_buffer(rows or b"\0") for rows in slots]
-        self._engines: dict[tuple[str, int, bool], binding.ExecutionEngine] = {}
+        self._codes: dict[tuple[str, int, bool], Code] = {}
         self._driver = driver or compile_module(driver_text(signature), 2)
 
     def on(self, inputs: Sequence[list]) -> Harness:
@@ -100,6 +101,7 @@ class Harness:
 
     def run(self, texts: Sequence[str], plan: Sequence[Way] = EVERY_WAY, recover: bool = False) -> list[Run]:
         """Run every text in every way of ``plan``; ``recover``: the child goes on after a fault."""
+        self._prepare(texts, plan)
         calls = [[(self._compiled(text, way), way.fill) for way in plan] for text in texts]
         block, before = self._block_bytes, CONTROL_BYTES + len(texts)
         with mmap.mmap(-1, before + max(1, len(texts) * len(plan) * block)) as shared:
@@ -137,6 +139,7 @@ class Harness:
 
     def free_of_undefined_behaviour(self, sanitized: str, restarts: int = 12) -> list[int]:
         """Indices of the inputs on which the sanitized module ends, its flag down; empty when too many kill it."""
+        self._prepare([sanitized], GUARDED[:1])
         calls = [[(self._compiled(sanitized, GUARDED[0]), 0)]]
         block = self._block_bytes
         before = CONTROL_BYTES + 1
@@ -153,12 +156,15 @@ class Harness:
         flags = [frames[k * self._layouts[0].frame_bytes + 8] for k in range(len(self.inputs))]
         return [k for k, flag in enumerate(flags) if not flag and k not in killed] if done else []
 
-    def _compiled(self, text: str, way: Way) -> binding.ExecutionEngine:
-        """Machine code, made in this process: only calling it needs a child, and LLVM starts slowly in each."""
-        key = (text, way.codegen, way.guarded)
-        if key not in self._engines:
-            self._engines[key] = compile_module(guarded(text) if way.guarded else text, way.codegen)
-        return self._engines[key]
+    def _prepare(self, texts: Sequence[str], plan: Sequence[Way]) -> None:
+        """Compile what a run needs and no run before it needed. In this process: LLVM starts slowly in each child."""
+        for codegen, guard in dict.fromkeys((way.codegen, way.guarded) for way in plan):
+            new = [text for text in dict.fromkeys(texts) if (text, codegen, guard) not in self._codes]
+            codes = compile_together([guarded(text) if guard else text for text in new], self.entry, codegen)
+            self._codes |= {(text, codegen, guard): code for text, code in zip(new, codes, strict=True)}
+
+    def _compiled(self, text: str, way: Way) -> Code:
+        return self._codes[text, way.codegen, way.guarded]
 
     def _outcomes(self, frames: bytes, fill: int) -> tuple[Outcome | None, ...]:
         size, places, images = self._layouts[fill].frame_bytes, self._places[fill], self._before[fill]
@@ -169,7 +175,7 @@ class Harness:
 
     def _call(
         self,
-        calls: list[list[tuple[binding.ExecutionEngine, int]]],
+        calls: list[list[tuple[Code, int]]],
         todo: range,
         shared: mmap.mmap,
         first: int = 0,
@@ -187,15 +193,14 @@ class Harness:
         unused_flag = ctypes.c_uint64()
         for k in todo:
             control[0], control[1] = k, 0
-            for r, (engine, fill) in enumerate(calls[k]):
-                flag = engine.get_global_value_address("oorl_ub") or ctypes.addressof(unused_flag)
+            for r, (code, fill) in enumerate(calls[k]):
                 frames = address + CONTROL_BYTES + len(calls) + (k * len(calls[k]) + r) * self._block_bytes
-                if tank := engine.get_global_value_address(TANK_GLOBAL):
-                    ctypes.c_uint64.from_address(tank).value = address + 24
-                    ctypes.c_uint8.from_address(engine.get_global_value_address(FILL_GLOBAL)).value = FILLS[fill]
+                if code.tank:
+                    ctypes.c_uint64.from_address(code.tank).value = address + 24
+                    ctypes.c_uint8.from_address(code.fill).value = FILLS[fill]
                 signal.setitimer(signal.ITIMER_PROF, CALL_CPU_S)
                 fault = drive(
-                    engine.get_function_address(self.entry),
+                    code.function,
                     first,
                     len(self.inputs),
                     ctypes.addressof(self._slots[fill]),
@@ -203,7 +208,7 @@ class Harness:
                     self._arenas[fill],
                     self._layouts[fill].arena_bytes,
                     frames,
-                    flag,
+                    code.flag or ctypes.addressof(unused_flag),
                     FILLS[fill],
                     address + 16,
                     address + 24,
@@ -340,13 +345,6 @@ declare ptr @signal(i32, ptr)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 """
-
-
-def compile_module(text: str, codegen: int) -> binding.ExecutionEngine:
-    """Machine code of a cleaned text at a code-generation level; ValueError when it is not valid IR."""
-    engine = binding.create_mcjit_compiler(parse(text), machine(codegen))
-    engine.finalize_object()
-    return engine
 
 
 @functools.cache

@@ -1,23 +1,25 @@
 """A copy of an IR text that does the same and gives away what must not decide a result.
 
 Every block takes one unit from a tank and traps when it is empty: whether a call ends does not depend on the machine
-or its load. Every local variable lies between pads, and both are filled before use: a value that is read without
-having been written, or from beside where it was written, follows the fill and not what happened to lie there.
+or its load. Every variable, local or global, lies between pads. Pads and locals are filled before use: a value that is
+read without having been written, or from beside where it was written, follows the fill and not what happened to lie
+there.
 """
 
 from __future__ import annotations
 
 import re
 
-PAD = 64  # bytes on either side of a local variable; keeps any alignment
+PAD = 64  # bytes on either side of a variable; keeps any alignment
 FILL_GLOBAL, TANK_GLOBAL = "oorl_fill", "oorl_tank"
 
 _LABEL = re.compile(r'(?:[\w.$-]+|"[^"]*"):')
+_GLOBAL = re.compile(r"(@(?!oorl_)[\w.$-]+) = (?:(?:internal|private) )?(?:constant|global) (.*)$")
 _ALLOCA = re.compile(r'  (%(?:[\w.$-]+|"[^"]*")) = alloca (.*)$')
 _SUPPORT = f"""
-@{FILL_GLOBAL} = global i8 0
-@{TANK_GLOBAL} = global ptr null
-define internal void @oorl_take() noinline {{
+@{FILL_GLOBAL} = linkonce_odr global i8 0
+@{TANK_GLOBAL} = linkonce_odr global ptr null
+define linkonce_odr void @oorl_take() noinline {{
   %tank = load ptr, ptr @{TANK_GLOBAL}
   %left = load i64, ptr %tank
   %less = add i64 %left, -1
@@ -41,18 +43,22 @@ def guarded(text: str) -> str:
     """The guarded copy of a cleaned text; before a call, ``@oorl_fill`` holds the fill and ``@oorl_tank`` points to the
     blocks that may still be run.
     """
+    fences: list[str] = []  # lines that fill the pads of the globals, at the start of every function
+    text = _with_padded_globals(text, fences)
     out: list[str] = []
     at_start = False  # of a block, where only phis may stand before the guard
     locals_here = 0
     for line in text.splitlines():
         if line.startswith("define"):
-            at_start = line.rstrip().endswith("{")
-        elif _LABEL.match(line):
+            out.append(line)
+            at_start, first = line.rstrip().endswith("{"), True
+            continue
+        if label := _LABEL.match(line):
             at_start = True
         elif at_start and line.startswith("  ") and " = phi " not in line:
-            out.append("  call void @oorl_take()")
-            at_start = False
-        if (found := _ALLOCA.match(line)) and (lines := _padded(found[1], found[2], locals_here)):
+            out += ["  call void @oorl_take()", *(fences if first else ())]
+            at_start = first = False
+        if not label and (found := _ALLOCA.match(line)) and (lines := _padded(found[1], found[2], locals_here)):
             out += lines
             locals_here += 1
         else:
@@ -60,6 +66,31 @@ def guarded(text: str) -> str:
     declared = set(re.findall(r"^declare .*?(@[\w.$]+)\(", text, re.M))
     missing = "".join(line for name, line in _INTRINSICS.items() if name not in declared)
     return "\n".join(out) + "\n" + _SUPPORT + missing
+
+
+def _with_padded_globals(text: str, fences: list[str]) -> str:
+    """The text, its globals between pads and read there; ``fences`` gathers the lines that fill the pads."""
+    names = []
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
+        if found := _GLOBAL.match(line):
+            kind = _leading_type(found[2])
+            pad = f"[{PAD} x i8]"
+            whole, own = f"{{ {pad}, {kind}, {pad} }}", f"@oorl.global{len(names)}"
+            value = found[2][len(kind) + 1 :]
+            lines[number] = (
+                f"{own} = internal global {whole} {{ {pad} zeroinitializer, {kind} {value}, {pad} zeroinitializer }}"
+            )
+            behind = f"getelementptr ({whole}, ptr {own}, i32 0, i32 2)"
+            for place in (own, behind):
+                fences.append(f"  call void @llvm.memset.p0.i64(ptr {place}, i8 %oorl.pads, i64 {PAD}, i1 false)")
+            names.append((found[1], f"getelementptr ({whole}, ptr {own}, i32 0, i32 1)"))
+    if fences:
+        fences.insert(0, f"  %oorl.pads = load i8, ptr @{FILL_GLOBAL}")
+    text = "\n".join(lines)
+    for name, place in names:
+        text = re.sub(rf"{re.escape(name)}(?![\w.$-])", place, text)
+    return text
 
 
 def _padded(name: str, description: str, index: int) -> list[str] | None:
@@ -76,6 +107,16 @@ def _padded(name: str, description: str, index: int) -> list[str] | None:
         f"  call void @llvm.memset.p0.i64(ptr {own}, i8 {own}.fill, i64 {size}, i1 false)",
         f"  {name} = getelementptr {whole}, ptr {own}, i32 0, i32 1",
     ]
+
+
+def _leading_type(description: str) -> str:
+    """The type at the beginning of ``[2 x i16] [i16 3, i16 4]``."""
+    depth = 0
+    for position, char in enumerate(description):
+        depth += {"[": 1, "{": 1, "<": 1, "]": -1, "}": -1, ">": -1}.get(char, 0)
+        if char == " " and depth == 0:
+            return description[:position]
+    return description
 
 
 def _first_type(description: str) -> str:

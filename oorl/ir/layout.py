@@ -22,7 +22,7 @@ RED_ZONES = (64, 96)  # bytes on either side of a buffer, by the fill's parity
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one call shows: the result's 8 bytes, and the payload of every buffer after it."""
+    """What one call shows: the result's 8 bytes, and every buffer that it may write, after it."""
 
     ret: bytes
     memory: tuple[bytes, ...]
@@ -66,47 +66,43 @@ class Layout:
         return b"".join(slots)
 
     def places(self, arguments: list) -> Places:
-        """Where an input's buffers lie in a frame's arena, and what lies between them."""
+        """Where what an input's call may write lies in a frame's arena, and what lies between."""
         values = {p.name: value for p, value in zip(self.signature.params, arguments, strict=True)}
-        payloads, between, position = {}, [], 0
+        written, between, position = {}, [], 0
         for p in self._order:
-            start = self.offsets[p.name]
-            end = start + len(values[p.name]) * p.size
-            payloads[p.name] = (p, start, end)
-            between.append((position, start))
-            position = end
+            if not p.const:
+                start = self.offsets[p.name]
+                written[p.name] = (p, start, start + len(values[p.name]) * p.size)
+                between.append((position, start))
+                position = written[p.name][2]
         between.append((position, self.arena_bytes))
-        return Places(tuple(payloads[p.name] for p in self.signature.buffers), tuple(between))
+        return Places(tuple(written[p.name] for p in self.signature.outputs), tuple(between))
 
 
 @dataclass(frozen=True)
 class Places:
-    """Extents of an input's buffers, in the signature's order, and of everything between them."""
+    """Extents of the buffers that a call may write, in the signature's order, and of all else."""
 
-    payloads: tuple[tuple[Parameter, int, int], ...]
+    written: tuple[tuple[Parameter, int, int], ...]
     between: tuple[tuple[int, int], ...]
 
     def outcome(self, frame: bytes, image: bytes) -> Outcome | None:
-        """The outcome a frame shows, or None when a red zone was written."""
+        """The outcome a frame shows, or None when something was written that may not be."""
         after = frame[HEADER:]
         if any(after[start:end] != image[start:end] for start, end in self.between):
             return None
-        return Outcome(frame[:8], tuple(comparable(after[start:end], p) for p, start, end in self.payloads))
+        return Outcome(frame[:8], tuple(comparable(after[start:end], p) for p, start, end in self.written))
 
 
 def outcome_json(signature: CSignature, outcome: Outcome) -> dict:
-    """``{"ret": text or null, "memory": {buffer: values}}``; const buffers are no results and are left out.
+    """``{"ret": text or null, "memory": {buffer: values}}``, of the buffers that the call may write.
 
     Of a program ``{"stdout": text, "exit": status}``.
     """
     if signature.mode == "stdin":
         return {"stdout": outcome.memory[0].decode("latin-1"), "exit": struct.unpack("<q", outcome.ret)[0]}
     ret = SCALARS[signature.ret] if signature.ret else None
-    memory = {
-        p.name: p.values_json(p.unpack(data))
-        for p, data in zip(signature.buffers, outcome.memory, strict=True)
-        if not p.const
-    }
+    memory = {p.name: p.values_json(p.unpack(data)) for p, data in zip(signature.outputs, outcome.memory, strict=True)}
     return {"ret": ret and ret.to_json(struct.unpack(f"<{ret.format}", outcome.ret[: ret.size])[0]), "memory": memory}
 
 

@@ -82,13 +82,13 @@ class Program:
 class ProgramHarness(Harness):
     """``Harness`` for programs; inputs are texts, frames hold exit status, flag and output."""
 
-    def __init__(self, inputs: Sequence[str], engines: dict[tuple[str, int, bool], Program] | None = None) -> None:
+    def __init__(self, inputs: Sequence[str], programs: dict[tuple[str, int, bool], Program] | None = None) -> None:
         self.signature, self.entry, self.inputs = PROGRAM, "main", inputs
         self._texts = [text.encode("latin-1") for text in inputs]
-        self._engines = {} if engines is None else engines
+        self._programs = {} if programs is None else programs
 
     def on(self, inputs: Sequence[str]) -> ProgramHarness:
-        return ProgramHarness(inputs, self._engines)
+        return ProgramHarness(inputs, self._programs)
 
     def decide(self, texts: Sequence[str]) -> list[Run]:
         """``Harness``'s, but unstable is also what answers otherwise by the road of reverification: a mutant may read
@@ -172,11 +172,14 @@ class ProgramHarness(Harness):
     def _order(self, fill: int) -> range:
         return range(len(self.inputs))[:: -1 if fill % 2 else 1]
 
+    def _prepare(self, texts: Sequence[str], plan: Sequence[Way]) -> None:
+        """Nothing: a program has globals, so each has a module of its own, compiled when it is asked for."""
+
     def _compiled(self, text: str, way: Way) -> Program:
         key = (text, way.codegen, way.guarded)
-        if key not in self._engines:
-            self._engines[key] = compile_program(guarded(text) if way.guarded else text, way.codegen)
-        return self._engines[key]
+        if key not in self._programs:
+            self._programs[key] = compile_program(guarded(text) if way.guarded else text, way.codegen)
+        return self._programs[key]
 
     def _outcomes(self, frames: bytes, fill: int) -> tuple[Outcome | None, ...]:
         return tuple(_outcome(frames[at : at + FRAME_BYTES]) for at in range(0, self._block_bytes, FRAME_BYTES))

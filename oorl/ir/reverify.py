@@ -61,8 +61,12 @@ def _fault(group: IRGroup, source: Source, text: str | CompileError) -> str | No
         return reason
     if isinstance(text, CompileError):
         return f"{'ToolchainMissing' if str(text).startswith('rustc:') else 'ReferenceFails'}: {text}"
-    calls = ProgramCalls(inputs) if signature.mode == "stdin" else Calls(signature, entry, inputs)
     equal = [("the source", text), *((winner["id"], winner["ir"]) for winner in group.winners)]
+    if signature.mode == "stdin":
+        calls = ProgramCalls(inputs)
+    else:
+        calls = Calls(signature, entry, inputs)
+        calls.prepare([*(text for _, text in equal), *(loser["ir"] for loser in group.losers)])
     for (name, _), runs in zip(equal, calls.run([text for _, text in equal]), strict=False):
         if reason := _differs(runs, expected):
             return f"{'ReferenceFails' if name == 'the source' else 'WinnerMismatch'}: {name} {reason}"

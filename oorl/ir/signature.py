@@ -112,6 +112,11 @@ class CSignature:
     def buffers(self) -> tuple[Parameter, ...]:
         return tuple(p for p in self.params if p.kind == "buffer")
 
+    @property
+    def outputs(self) -> tuple[Parameter, ...]:
+        """The buffers that a call may write."""
+        return tuple(p for p in self.buffers if not p.const)
+
     def to_json(self) -> dict:
         params = []
         for p in self.params:
