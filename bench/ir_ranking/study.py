@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -31,7 +33,7 @@ from oorl.training.loop import train
 from oorl.training.optimizer import apply_update, build_optimizer, learning_rate
 from oorl.training.setup import derived_seed
 
-BUDGET = Budget(row_tokens=640, batch_tokens=2048)  # attention is quadratic, and small batches stay in the cache
+BUDGET = Budget(row_tokens=300, batch_tokens=1024)  # attention is quadratic, and small batches stay in the cache
 # Registers, one-letter names, numbers: an instruction is then a few tokens, and what is changed in it is another one.
 ALONE = r"%\w+|\b[a-z]\b|(?<!\w)-?\d+"
 TUNED_ON = 0  # the seed whose validation groups decide
@@ -185,7 +187,17 @@ def _arm(study: Study, stages: Stages, seed: int, arm: str, candidate: Candidate
 
 
 def _prefer(config: Config) -> dict:
-    return train(config, resume=True).last
+    """Run the trainer; runs from one base that score alike share the base's scores of the training groups."""
+    own = Path(config.training.out_dir) / "ref_scores.jsonl"
+    shared = own.parents[1] / f"ref_scores-{'mean' if config.gepo.length_normalize else 'sum'}.jsonl"
+    if shared.exists():
+        own.parent.mkdir(exist_ok=True)
+        shutil.copyfile(shared, own)
+    result = train(config, resume=True)
+    partial = shared.with_suffix(".incomplete")
+    shutil.copyfile(own, partial)
+    os.replace(partial, shared)
+    return result.last
 
 
 def _follow_winners(config: Config) -> dict:
