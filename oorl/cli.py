@@ -20,7 +20,7 @@ COMMANDS = {
     "score": ("oorl.reward.command", "run completions against their unit tests"),
     "evaluate": ("oorl.evaluation.command", "pass@k of a model on problems, by language pair"),
     "build-ir": ("oorl.ir.command", "build verified groups of equivalent and inequivalent LLVM IR"),
-    "data": ("oorl.data.command", "generate or check problems"),
+    "data": ("oorl.data.command", "problems and IR groups: generate, check, count tokens, score under a reference"),
     "doctor": ("oorl.doctor", "what this machine can do, and what is missing"),
 }
 

@@ -55,7 +55,7 @@ class DataConfig:
     """What is learned from; the order is a permutation of (training.seed, epoch)."""
 
     problems: str = setting("", "JSONL of oorl.translation/1 problems (needed when objective.w_rl > 0)")
-    groups: str = setting("", "JSONL of oorl.ir_group/1 groups (needed when objective.w_gepo > 0)")
+    groups: str = setting("", "oorl.ir_group/1 groups, JSONL (.gz) or Parquet (needed when objective.w_gepo > 0)")
     held_out: str = setting("", "JSONL of problems for training.evaluate_every; none are evaluated when empty")
     max_prompt_tokens: int = setting(4096, "tokens; longer prompts are left out and counted", low=1)
 
@@ -120,7 +120,7 @@ class GepoConfig:
     variance_weight: float = setting(1.0, "lambda, weight of the winners' variance; dpo has no such term", low=0)
     length_normalize: bool = setting(False, "score a member by its mean token log-ratio instead of the sum")
     max_tokens: int = setting(
-        8192, "tokens of prompt and member; a group with a longer member is left out and counted", low=2
+        8192, "of prompt and member; longer members, and groups left with too few, are left out and counted", low=2
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import importlib.util
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -37,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     _print_table("Devices and kernels", devices)
     _print_table(f"Languages the reward pool can run ({usable} of {len(LANGUAGES)})", toolchains)
     _print_table("Isolation of untrusted programs", isolation_rows())
+    _print_table("Building IR groups", ir_rows())
     return 0 if torch_works or usable else 1
 
 
@@ -91,6 +94,24 @@ def toolchain_rows(faults: Mapping[str, str]) -> tuple[list[Row], int]:
         state = "missing" if absent else "broken" if fault else "works"
         rows.append((language.display_name, state, absent or fault or toolchain_version(language.id)))
     return rows, usable
+
+
+def ir_rows() -> list[Row]:
+    """The front ends, the optimiser and the validator of IR groups; llvmlite is not loaded."""
+    rows: list[Row] = []
+    for package, purpose in (("ziglang", "clang, for C and C++"), ("llvmlite", "LLVM's passes and its JIT")):
+        absent = importlib.util.find_spec(package) is None
+        remedy = 'needed; run `pip install "oorl-kernels[train]"`'
+        rows.append(
+            (package, "missing" if absent else importlib.metadata.version(package), remedy if absent else purpose)
+        )
+    for program, purpose, remedy in (
+        ("rustc", "Rust sources", "optional: sources in Rust need it (Debian: `apt install rustc`)"),
+        ("alive-tv", "winners are proved where it can", "optional: winners are tested, and proved where it is on PATH"),
+    ):
+        path = shutil.which(program)
+        rows.append((program, "works" if path else "missing", f"{purpose} ({path})" if path else remedy))
+    return rows
 
 
 def isolation_rows() -> list[Row]:

@@ -19,12 +19,13 @@ from oorl.data.order import share
 from oorl.policy.model import Policy, shard
 from oorl.policy.preference import preference_group
 from oorl.policy.prompts import Prompter
+from oorl.policy.scoring import Budget
 from oorl.training.checkpoint import Progress
-from oorl.training.gepo import with_reference
 from oorl.training.loop import learn
 from oorl.training.mesh import World, join_world
 from oorl.training.metrics import StepMetrics
 from oorl.training.optimizer import build_optimizer
+from oorl.training.reference import ScoreJournal, with_reference
 from oorl.training.rollout import Rollout, Task
 from oorl.training.setup import Run
 
@@ -72,7 +73,9 @@ def replay(config: Config, model_name: str, dtype: torch.dtype, world: World, ca
     prompter = Prompter(tiny.byte_tokenizer())
     records = tiny.tiny_groups(4)
     groups = [preference_group(record, prompter) for record in records]
-    groups = with_reference(policy, groups, records, config, world, "key", cache)
+    budget = Budget(config.training.row_tokens, config.training.micro_batch_tokens)
+    with ScoreJournal(cache if world.is_main else None, "key", world) as journal:
+        groups = with_reference(policy, groups, {}, journal, budget, world, length_normalize=False)
     optimizer = build_optimizer(policy, config.optimizer)
     run = Run(config, world, policy, None, prompter, optimizer, [], [], groups, STEPS, Progress())
     rows, gradients = [], []

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from ir_rows import GROUP, loser
 
 from oorl.cli import main
 from oorl.data.command import generate_problems, language_pairs
@@ -29,17 +30,6 @@ ROW = {
     "mode": "call",
     "signature": {"params": [["a", "int"]], "returns": "int"},
     "tests": [{"args": [1], "returns": 1}],
-}
-GROUP = {
-    "schema": "oorl.ir_group/1",
-    "group_id": "g1",
-    "source": {"language": "c", "code": "int f(int a){return a;}", "entry": "f"},
-    "signature": {"ret": "int", "params": []},
-    "inputs": {"seed": 0, "n": 1},
-    "toolchain": {"llvm": "20"},
-    "naming": "named",
-    "winners": [{"id": "w0", "ir": "a"}, {"id": "w1", "ir": "b"}],
-    "losers": [{"id": "l0", "ir": "c"}],
 }
 
 
@@ -195,12 +185,12 @@ def test_groups_survive_writing_and_reading(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({**GROUP, "winners": GROUP["winners"][:1]}, "winners: 1 of them; a group needs at least 2"),
-        ({**GROUP, "losers": []}, "losers: 0 of them"),
-        ({**GROUP, "losers": [{"id": "l0"}]}, "losers[0].ir: expected str"),
-        ({**GROUP, "losers": [{"id": "l0", "ir": "a"}]}, "winners, losers: the same IR stands twice"),
-        ({**GROUP, "source": {"language": "c", "entry": "f"}}, "source.code: expected str"),
-        (without(GROUP, "group_id"), "group_id: expected str"),
+        ({**GROUP, "winners": GROUP["winners"][:1]}, "TooFewWinners: winners: 1 of them; a group needs at least 2"),
+        ({**GROUP, "losers": []}, "NoLosers: losers: 0 of them"),
+        ({**GROUP, "losers": [{"id": "l0"}]}, "MissingField: losers[0].ir: expected text"),
+        ({**GROUP, "losers": [loser(0, "a")]}, "WinnerLoserOverlap: losers[0].ir: the same stands in winners[0].ir"),
+        ({**GROUP, "source": {"language": "c", "entry": "f"}}, "MissingField: source.code: expected text"),
+        (without(GROUP, "group_id"), "MissingField: group_id: expected text"),
     ],
 )
 def test_a_malformed_group_is_named_by_file_line_and_field(row, reason, tmp_path, capsys):

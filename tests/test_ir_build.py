@@ -45,7 +45,11 @@ def test_one_worker_writes_the_same_bytes(folder, whole):
     assert main(["build-ir", str(folder / "functions.c"), "--out", str(out), "--jobs", "1", *SMALL]) == 0
     assert out.read_bytes() == whole.read_bytes()
     assert len(read_ir_groups(out)) == 11
-    assert sorted(p.name for p in folder.glob("one.jsonl*")) == ["one.jsonl", "one.jsonl.stats.json"]
+    assert sorted(p.name for p in folder.glob("one.jsonl*")) == [
+        "one.jsonl",
+        "one.jsonl.stats.json",
+        "one.jsonl.stats.png",
+    ]
 
 
 def test_statistics_are_written(whole):
@@ -59,14 +63,15 @@ def test_reverify_finds_the_one_that_was_changed(folder, whole, capsys):
     groups = read_ir_groups(whole)[:2]
     good = folder / "good.jsonl"
     write_ir_groups(good, groups)
-    assert main(["build-ir", "--reverify", str(good)]) == 0
+    assert main(["data", "check", str(good), "--reverify", "--jobs", "1"]) == 0
     assert "2 of 2 groups (16 members) reproduce" in capsys.readouterr().out
     row = groups[1].to_json()
     row["losers"][0]["witness"]["got"]["ret"] += "1"
     (folder / "bad.jsonl").write_text(json.dumps(groups[0].to_json()) + "\n" + json.dumps(row) + "\n")
-    assert main(["build-ir", "--reverify", str(folder / "bad.jsonl")]) == 1
-    said = capsys.readouterr().err
-    assert f"{groups[1].group_id}: WitnessNotReproduced: l0" in said and "1 groups do not reproduce" in said
+    assert main(["data", "check", str(folder / "bad.jsonl"), "--reverify", "--jobs", "1"]) == 1
+    said = capsys.readouterr().out
+    assert f"{groups[1].group_id}: WitnessNotReproduced: l0" in said
+    assert "1 of 2 groups (16 members) reproduce: WitnessNotReproduced (1)" in said
 
 
 def start(folder: Path, out: Path, *more: str) -> subprocess.Popen:
@@ -155,8 +160,8 @@ def test_generated_groups_leave_out_another_files_programs(folder):
         (["--generate", "2"], 2, "say where the groups go"),
         (["--generate", "0", "--out", "x.jsonl"], 2, "--generate is 0; it must be at least 1"),
         (["--generate", "2", "--out", "x.jsonl", "--max-winners", "1"], 2, "max_winners 1 do not fit"),
+        (["--generate", "2", "--out", "x.jsonl.gz"], 2, "`oorl data convert` makes x.jsonl.gz"),
         (["gone.c", "--out", "x.jsonl"], 1, "cannot read gone.c"),
-        (["--reverify", "gone.jsonl"], 1, "cannot read gone.jsonl"),
     ],
 )
 def test_mistakes_are_one_sentence(arguments, status, sentence, capsys):
@@ -188,7 +193,7 @@ def test_a_missing_package_is_named_with_its_remedy(package, tmp_path):
 
 
 def test_nothing_here_loads_torch():
-    modules = "oorl.ir, oorl.ir.command, oorl.ir.reverify, oorl.ir.worker, oorl.programs"
+    modules = "oorl.ir, oorl.ir.command, oorl.ir.reverify_worker, oorl.ir.reverify, oorl.ir.worker, oorl.programs"
     script = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     assert subprocess.run([sys.executable, "-c", script], env=environment, timeout=60).returncode == 0

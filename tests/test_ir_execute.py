@@ -12,7 +12,7 @@ pytest.importorskip("ziglang", reason="IR groups need ziglang (the train extra)"
 
 from oorl.ir.compile import compile_sources  # noqa: E402
 from oorl.ir.csource import Source  # noqa: E402
-from oorl.ir.execute import EVERY_RUN, Harness  # noqa: E402
+from oorl.ir.execute import AS_IT_IS, EVERY_WAY, FIRST_LOOK, GUARDED, MOST_BLOCKS, Harness  # noqa: E402
 from oorl.ir.inputs import MAX_LENGTH, argument_lists, harvest  # noqa: E402
 from oorl.ir.layout import arguments_from_json, arguments_json, outcome_json  # noqa: E402
 from oorl.ir.signature import CSignature  # noqa: E402
@@ -29,14 +29,14 @@ def body(signature: CSignature, text: str) -> str:
 
 
 def returns(harness: Harness, outcomes) -> list[str]:
-    return [outcome_json(harness.layout.signature, outcome)["ret"] for outcome in outcomes]
+    return [outcome_json(harness.signature, outcome)["ret"] for outcome in outcomes]
 
 
 def test_values_arrive_and_return_whole():
     inputs = [[INT_MAX, 1], [INT_MIN, -1], [-5, 7]]
     harness = Harness(TWO, "f", inputs)
     [run] = harness.run([body(TWO, "  %3 = xor i64 %0, %1\n  ret i64 %3")])
-    assert run.stable and len(run.runs) == len(EVERY_RUN)
+    assert run.stable and len(run.runs) == len(EVERY_WAY)
     assert returns(harness, run.runs[0]) == [str(a ^ b) for a, b in inputs]
 
 
@@ -90,10 +90,9 @@ def test_crashes_and_endless_loops_end_only_themselves():
         body(ARRAY, "  ret i64 %1"),
     ]
     harness = Harness(ARRAY, "f", [[[1, 2], 2], [[], 0]])
-    for isolate in (False, True):
-        runs = harness.run(texts, isolate=isolate)
+    for runs in (harness.run(texts), harness.run(texts, FIRST_LOOK, recover=True), harness.decide(texts)):
         assert [run.failure for run in runs[:2]] == ["timeout", "crash"]
-        assert runs[3].failure == "crash"
+        assert runs[3].failure == "timeout", "the tank is empty before the stack ends"
         assert runs[4].stable and returns(harness, runs[4].runs[0]) == ["2", "0"]
 
 
@@ -108,6 +107,86 @@ def test_reads_outside_buffers_and_of_unwritten_memory_are_unstable():
     harness = Harness(ARRAY, "f", [[[1, 2], 2]])
     for name, run in zip(texts, harness.run(list(texts.values())), strict=True):
         assert run.failure is None and not run.stable, name
+
+
+BOTH = CSignature.from_prototype("long long", "const long long *xs, long long n, const long long *ys, long long m")
+
+
+def test_reads_that_depend_on_what_lies_beside_are_unstable():
+    head = "define i64 @f(ptr %0, i64 %1, ptr %2, i64 %3) {\n"
+    texts = {
+        # From the first buffer to the second: 64 bytes behind it, its zone, and the other's.
+        "another buffer": "  %5 = getelementptr i8, ptr %0, i64 208\n  %6 = load i64, ptr %5\n  ret i64 %6\n}\n",
+        "another local": (
+            "  %5 = alloca [2 x i64]\n  %6 = alloca [2 x i64]\n  store i64 7, ptr %5\n  store i64 7, ptr %6\n"
+            "  %7 = getelementptr i64, ptr %5, i64 2\n  %8 = load i64, ptr %7\n  ret i64 %8\n}\n"
+        ),
+        "an unwritten local": "  %5 = alloca { i8, i64 }\n  %6 = load i64, ptr %5\n  ret i64 %6\n}\n",
+        "written beside a local": (
+            "  %5 = alloca i64\n  %6 = alloca i64\n  store i64 1, ptr %5\n  store i64 1, ptr %6\n"
+            "  %7 = getelementptr i64, ptr %5, i64 %1\n  store i64 9, ptr %7\n  %8 = load i64, ptr %6\n"
+            "  %9 = load i64, ptr %5\n  %10 = add i64 %8, %9\n  ret i64 %10\n}\n"
+        ),
+    }
+    harness = Harness(BOTH, "f", [[[1, 2], 2, [5, 6], 2], [[3, 4], -1, [7, 8], 2], [[3, 4], 1, [7, 8], 2]])
+    for name, run in zip(texts, harness.decide([head + text for text in texts.values()]), strict=True):
+        assert run.failure or not run.stable, name
+
+
+def test_the_guarded_copy_does_the_same():
+    # Phis, a switch, an alloca of every kind of type, a call of another function of the text.
+    text = """
+define i64 @f(i64 %0, i64 %1) {
+  %3 = alloca [2 x i64]
+  %4 = alloca { i8, double }, align 16
+  %5 = alloca i64
+  store i64 %0, ptr %5
+  %6 = getelementptr [2 x i64], ptr %3, i64 0, i64 1
+  store i64 %1, ptr %6
+  %7 = and i64 %1, 3
+  switch i64 %7, label %9 [
+    i64 1, label %8
+    i64 2, label %10
+  ]
+8:
+  br label %10
+9:
+  %g = call i64 @g(i64 %0)
+  br label %10
+10:
+  %11 = phi i64 [ 5, %2 ], [ 6, %8 ], [ %g, %9 ]
+  %12 = load i64, ptr %5
+  %13 = load i64, ptr %6
+  %14 = add i64 %12, %13
+  %15 = mul i64 %14, %11
+  ret i64 %15
+}
+define internal i64 @g(i64 %0) {
+  %2 = alloca i64, i64 %0
+  store i64 %0, ptr %2
+  %3 = load i64, ptr %2
+  ret i64 %3
+}
+"""
+    inputs = [[a, b] for a in (1, 3, 10) for b in range(4)]
+    harness = Harness(TWO, "f", inputs)
+    [plain] = harness.run([text], AS_IT_IS)
+    [guarded] = harness.run([text], GUARDED)
+    expected = [str((a + b) * {1: 6, 2: 5}.get(b, a)) for a, b in inputs]
+    assert plain.stable and guarded.stable
+    assert returns(harness, plain.runs[0]) == returns(harness, guarded.runs[0]) == expected
+
+
+def test_how_long_a_call_may_run_is_counted_in_blocks():
+    count = body(TWO, "  br label %3\n3:\n  %4 = phi i64 [ 0, %2 ], [ %5, %3 ]\n  %5 = add i64 %4, 1\n"
+                 "  %6 = icmp slt i64 %5, %0\n  br i1 %6, label %3, label %7\n7:\n  ret i64 %5")  # fmt: skip
+    fits = MOST_BLOCKS - 2  # the blocks before and after the loop
+    [run] = Harness(TWO, "f", [[fits, 0]]).run([count])
+    assert run.stable
+    [run] = Harness(TWO, "f", [[fits + 1, 0]]).run([count])
+    assert run.failure == "timeout"
+    [run] = Harness(TWO, "f", [[fits + 1, 0]]).run([count], AS_IT_IS)
+    assert run.stable
 
 
 def test_written_buffers_are_outcomes():

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 import math
-import re
 
 import pytest
 
@@ -15,8 +13,9 @@ pytest.importorskip("ziglang", reason="IR groups need ziglang (the train extra)"
 
 from oorl.data.ir_groups import group_from_json  # noqa: E402
 from oorl.errors import UsageError, UserError  # noqa: E402
-from oorl.ir import IRConfig, build_groups, generated_sources, sources_of_file  # noqa: E402
+from oorl.ir import IRConfig, build_groups, sources_of_file  # noqa: E402
 from oorl.ir.clean import alpha_sha, instruction_count, reparsed  # noqa: E402
+from oorl.ir.generator import program_sources  # noqa: E402
 from oorl.ir.layout import arguments_from_json  # noqa: E402
 from oorl.ir.reverify import reverify  # noqa: E402
 from oorl.ir.signature import CSignature  # noqa: E402
@@ -140,9 +139,9 @@ def test_members_are_clean_distinct_and_within_the_bounds(groups):
         for loser in group.losers:
             assert 0 < loser["kill_rate"] <= 1
             assert 0 < loser["distance_nearest"] <= loser["distance_parent"]
-            assert loser["bin"] == (
-                "hard" if loser["distance_nearest"] < 0.02 else "mid" if loser["distance_nearest"] < 0.1 else "easy"
-            )
+            near, seen = loser["distance_nearest"], loser["kill_rate"]
+            points = (near >= 0.02) + (near >= 0.1) + (seen >= 0.25) + (seen >= 0.75)
+            assert loser["bin"] == ("hard" if points < 2 else "mid" if points == 2 else "easy")
             assert (loser["style"] == "reopt") == bool(loser["reopt_pipeline"])
         assert any("neutral:" in step for winner in group.winners for step in winner["pipeline"])
 
@@ -154,63 +153,11 @@ def test_half_of_the_losers_are_optimised_again(groups):
     assert len({loser["operators"][0] for loser in losers}) >= 10
 
 
-def with_member(group, side, index, **changes):
-    members = list(getattr(group, side))
-    members[index] = {**members[index], **changes}
-    return dataclasses.replace(group, **{side: tuple(members)})
-
-
-def test_a_loser_among_the_winners_is_caught(groups):
-    group = groups["clamp"]
-    loser = group.losers[0]
-    fake = with_member(group, "winners", 1, ir=loser["ir"], alpha_sha=loser["alpha_sha"])
-    fake = dataclasses.replace(fake, losers=group.losers[1:])
-    assert reverify(fake).startswith("WinnerMismatch: w1 answers")
-
-
-def test_a_winner_among_the_losers_is_caught(groups):
-    group = groups["clamp"]
-    winner = group.winners[0]
-    fake = with_member(group, "losers", 2, ir=winner["ir"], alpha_sha=winner["alpha_sha"])
-    fake = dataclasses.replace(fake, winners=group.winners[1:])
-    assert reverify(fake).startswith("WitnessNotReproduced: l2")
-
-
-def test_every_other_change_to_a_record_is_caught(groups):
-    group = groups["kind_of"]
-    ir = group.winners[0]["ir"]
-    changed = re.sub(r"(srem i32 %\d+), 4", r"\1, 3", ir)
-    assert changed != ir
-    assert reverify(with_member(group, "winners", 0, ir=changed)).startswith("DuplicateIR: the text of w0 is not")
-    assert reverify(with_member(group, "winners", 0, ir=changed, alpha_sha=alpha_sha(changed))).startswith(
-        "WinnerMismatch: w0"
-    )
-    assert reverify(with_member(group, "winners", 0, ir="define", alpha_sha=alpha_sha("define"))).startswith(
-        "ParseError: w0"
-    )
-    other = ir.replace("@kind_of(", "@other(")
-    assert reverify(with_member(group, "winners", 0, ir=other, alpha_sha=alpha_sha(other))).startswith(
-        "EntryNotDefined: w0"
-    )
-    witness = {**group.losers[0]["witness"], "got": {"ret": "123456", "memory": {}}}
-    assert reverify(with_member(group, "losers", 0, witness=witness)).startswith("WitnessNotReproduced: l0")
-    assert reverify(with_member(group, "losers", 0, kill_rate=2.0)).startswith(
-        "WitnessNotReproduced: l0 differs on a share"
-    )
-    code = group.source["code"].replace("return 7", "return 6")
-    assert reverify(dataclasses.replace(group, source={**group.source, "code": code})).startswith(
-        "ReferenceFails: the source answers"
-    )
-    assert reverify(dataclasses.replace(group, signature={"ret": "i64"})).startswith("SignatureMismatch")
-    endless = "define i32 @kind_of(i32 %0) {\n  br label %2\n2:\n  br label %2\n}\n"
-    assert "ends in a timeout" in reverify(with_member(group, "winners", 0, ir=endless, alpha_sha=alpha_sha(endless)))
-
-
 def test_generated_programs_agree_with_their_interpreter():
     from oorl.programs import IR, Undefined, evaluate, generate_program
 
     config = IRConfig(max_chars=700, max_winners=4, max_losers=4)
-    kept = list(itertools.islice((o.group for o in build_groups(generated_sources(5), config) if o.group), 3))
+    kept = list(itertools.islice((o.group for o in build_groups(program_sources(5), config) if o.group), 3))
     compared = 0
     for group in kept:
         program = generate_program(int(group.source["origin"].rsplit(" ", 1)[1]), config=IR)

@@ -41,6 +41,14 @@ CELLS = two(
     "  %6 = load i64, ptr %4\n  ret i64 %6"
 )
 TWICE = two("  %3 = alloca i64\n  store i64 %0, ptr %3\n  store i64 %1, ptr %3\n  %4 = load i64, ptr %3\n  ret i64 %4")
+WIDE = two("  %3 = mul i64 %0, 12884901889\n  %4 = add i64 %3, %1\n  ret i64 %4")
+CONDITIONS = two(
+    "  %3 = icmp slt i64 %0, %1\n  %4 = icmp slt i64 %0, 3\n  br i1 %4, label %5, label %6\n5:\n  ret i64 %0\n6:\n"
+    "  %7 = zext i1 %3 to i64\n  ret i64 %7"
+)
+FLOATING = two(
+    "  %3 = sitofp i64 %0 to double\n  %4 = fmul double %3, 2.500000e+00\n  %5 = fptosi double %4 to i64\n  ret i64 %5"
+)
 SWITCH = two(
     "  switch i64 %0, label %4 [\n    i64 1, label %3\n    i64 5, label %3\n  ]\n3:\n  ret i64 %1\n4:\n  ret i64 -9"
 )
@@ -50,7 +58,8 @@ CRAFTED = {
     "binary_swap": ARITHMETIC, "minmax_swap": MINIMUM, "constant_step": ARITHMETIC, "constant_sign": ARITHMETIC,
     "gep_index": CELLS, "switch_case": SWITCH, "phi_constant": MERGE, "phi_swap": MERGE,
     "operand_reuse": ARITHMETIC, "drop_instruction": ARITHMETIC, "drop_store": TWICE, "wrong_return": ARITHMETIC,
-    "select_swap": SELECT,
+    "select_swap": SELECT, "narrowing": WIDE, "branch_condition": CONDITIONS, "float_constant": FLOATING,
+    "reorder_memory": TWICE,
 }  # fmt: skip
 NEUTRAL = {
     "commute": two("  %3 = add i64 %0, %1\n  %4 = mul i64 %3, %0\n  ret i64 %4"), "mirror_compare": BRANCH,
@@ -110,7 +119,9 @@ def test_edits_keep_to_their_line():
     assert listing.types == {"%v0": "i64", "%v1": "i64", "%v3": "i64", "%v4": "i64"}
     for edits in edits_of(listing).values():
         for edit in edits:
-            changed = [a for a, b in itertools.zip_longest(listing.lines, listing.edited(edit).splitlines()) if a != b]
-            assert changed, edit
-            if edit.replacement is not None and edit.rename is None:
-                assert len(changed) == 1
+            after = listing.edited(edit).splitlines()
+            assert after != list(listing.lines), edit
+            if edit.rename is None:
+                behind = len(listing.lines) - edit.line - edit.lines
+                assert after[: edit.line] == list(listing.lines[: edit.line])
+                assert after[len(after) - behind :] == list(listing.lines[edit.line + edit.lines :])

@@ -1,10 +1,9 @@
-"""GEPO's two passes against one pass over everything, and the cache of reference scores."""
+"""GEPO's two passes against one pass over everything."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from pathlib import Path
 
 import pytest
 import tiny
@@ -13,10 +12,9 @@ import torch
 from oorl.config import Config, override
 from oorl.policy.model import Policy
 from oorl.policy.packing import pack
-from oorl.policy.preference import PreferenceGroup, member_trees, preference_group, score_members
+from oorl.policy.preference import PreferenceGroup, member_trees, preference_group
 from oorl.policy.prompts import Prompter
-from oorl.policy.scoring import Budget
-from oorl.training.gepo import backward_gepo_loss, group_loss, reference_key, with_reference
+from oorl.training.gepo import backward_gepo_loss, group_loss
 from oorl.training.mesh import World
 from oorl.training.metrics import StepMetrics
 
@@ -141,36 +139,3 @@ def test_a_rank_without_groups_still_runs_and_adds_nothing() -> None:
 
     backward_gepo_loss(policy, [], Config(), Beside(), StepMetrics())
     assert all(p.grad is not None and not p.grad.any() for p in policy.parameters())
-
-
-def test_reference_scores_are_cached_by_key(tmp_path: Path) -> None:
-    prompter, config, world = Prompter(tiny.byte_tokenizer()), Config(), World()
-    records = tiny.tiny_groups(3)
-    groups = [preference_group(record, prompter) for record in records]
-    policy, other = Policy(tiny.tiny_model(0)), Policy(tiny.tiny_model(1))
-    cache = tmp_path / "ref_scores.jsonl"
-    first = with_reference(policy, groups, records, config, world, "key", cache)
-    expected = score_members(policy, Budget().pack(member_trees(groups)), length_normalize=False)
-    assert [score for group in first for score in group.ref_scores] == pytest.approx(expected.tolist(), abs=1e-4)
-    assert with_reference(other, groups, records, config, world, "key", cache) == first  # from the file
-    assert with_reference(other, groups, records, config, world, "new key", cache) != first
-    stored = {name: -1.0 for name in ("w0", "w1", "l0", "l1", "l2")}
-    given = [dataclasses.replace(record, ref_scores={"third": stored}) for record in records]
-    taken = with_reference(other, groups, given, config, world, "third", tmp_path / "unused.jsonl")
-    assert all(group.ref_scores == (-1.0,) * 5 for group in taken)
-    assert not (tmp_path / "unused.jsonl").exists()
-
-
-def test_the_key_follows_weights_template_and_normalization(tmp_path: Path) -> None:
-    first, second = tiny.save_tiny_model(tmp_path / "a", 0), tiny.save_tiny_model(tmp_path / "b", 1)
-    cpu = torch.device("cpu")
-    plain, chat = Prompter(tiny.byte_tokenizer()), Prompter(tiny.byte_tokenizer(chat=True))
-    normalized = override(Config(), ["gepo.length_normalize=true"])
-    keys = [
-        reference_key(first, plain, Config(), cpu),
-        reference_key(second, plain, Config(), cpu),
-        reference_key(first, chat, Config(), cpu),
-        reference_key(first, plain, normalized, cpu),
-    ]
-    assert len(set(keys)) == 4
-    assert reference_key(first, plain, Config(), cpu) == keys[0]

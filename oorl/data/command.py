@@ -1,4 +1,4 @@
-"""``oorl data``: problems from the program generator, and a check of files of problems or IR groups."""
+"""``oorl data``: problems from the program generator; files of problems or IR groups checked, counted, scored."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import cycle, islice
+from pathlib import Path
 
 from tqdm import tqdm
 
-from oorl.data.ir_groups import SCHEMA as IR_SCHEMA
+from oorl.data import model_commands
+from oorl.data.check import check_file, reasons
+from oorl.data.group_checks import completeness
 from oorl.data.ir_groups import group_from_json
-from oorl.data.jsonl import read_jsonl
-from oorl.data.problems import Problem, problem_from_json, shown, write_problems
+from oorl.data.problems import Problem, write_problems
+from oorl.data.rows import read_rows, write_rows
 from oorl.errors import UsageError, UserError
 from oorl.programs import DEFAULT, LANGUAGES, TINY, GeneratorConfig, canonical, generate_program, make_problem, supports
-from oorl.reward.languages import LANGUAGES as NAMED  # those that prompts can name
-from oorl.reward.task_faults import task_fault
 
 TARGETS = ("python", "cpp", "java", "php", "bash", "javascript")
 PRESETS = {"tiny": TINY, "default": DEFAULT}
-_SHOWN = 20  # faulty rows printed one by one
 _FRUITLESS = 500  # draws in a row without a problem before giving up
 
 
@@ -45,12 +45,72 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     generate.add_argument("--tests", type=int, default=8, help="unit tests a problem (default 8)")
     generate.add_argument("--split", default="train", help="recorded in every problem (default train)")
     check = actions.add_parser("check", help="look at every row of a file of problems or IR groups")
-    check.add_argument("file", metavar="FILE.jsonl", help="rows of schema oorl.translation/1 or oorl.ir_group/1")
+    check.add_argument("file", metavar="FILE", help="rows of schema oorl.translation/1 or oorl.ir_group/1")
+    check.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        metavar="OTHER",
+        help="groups that must share no text with these, and no program across splits",
+    )
+    check.add_argument("--reverify", action="store_true", help="also run every member of every IR group again")
+    check.add_argument("--jobs", type=int, help="worker processes of --reverify (default: one per core)")
+    convert = actions.add_parser("convert", help="copy a file into another format; ending: .jsonl, .jsonl.gz, .parquet")
+    convert.add_argument("file", metavar="IN", help="rows of schema oorl.translation/1 or oorl.ir_group/1")
+    convert.add_argument("out", metavar="OUT", help="the same rows")
+    stats = actions.add_parser("stats", help="what a file of IR groups holds: a table, and figures where asked for")
+    stats.add_argument("file", metavar="FILE", help="rows of schema oorl.ir_group/1")
+    stats.add_argument("--out", metavar="NAME", help="also write NAME.stats.json and NAME.stats.png")
+    model_commands.add_arguments(actions)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Generate or check; 1 when ``check`` refused a row."""
-    return _generate(args) if args.action == "generate" else _check(args.file)
+    """Do one action; 1 when ``check`` refused a row, or a group does not reproduce."""
+    if args.action == "generate":
+        return _generate(args)
+    if args.action in model_commands.ACTIONS:
+        return model_commands.run(args)
+    if args.action == "stats":
+        return _stats(args.file, args.out)
+    if args.action == "convert":
+        return _convert(args.file, args.out)
+    if args.jobs is not None and not (args.reverify and args.jobs >= 1):
+        raise UsageError(f"--jobs is {args.jobs}; it must be at least 1, and stand beside --reverify")
+    return check_file(args.file, args.against, args.reverify, args.jobs)
+
+
+def _convert(source: str, out: str) -> int:
+    if Path(source).resolve() == Path(out).resolve():
+        raise UsageError(f"{out} is the file that is read; give another name")
+    rows = (row for _, row in read_rows(source))
+    count = write_rows(out, tqdm(rows, desc="rows", unit="", file=sys.stderr))
+    print(f"{count} rows written to {out}")
+    return 0
+
+
+def _stats(path: str, out: str | None) -> int:
+    from oorl.ir.figure import draw_if_possible
+    from oorl.ir.statistics import Statistics
+
+    statistics = Statistics()
+    for number, row in tqdm(read_rows(path), desc="groups", unit="", file=sys.stderr):
+        try:
+            group = group_from_json(row)
+            completeness(row)
+        except ValueError as err:
+            raise UserError(f"{path}:{number}: {err}; `oorl data check {path}` names every fault") from err
+        statistics.add(group, None, {}, 0.0)
+    if not statistics.kept:
+        raise UserError(f"{path}: holds no groups; make some with `oorl build-ir --generate N --out {path}`")
+    print(statistics.table())
+    if out:
+        try:
+            statistics.write(Path(f"{out}.stats.json"))
+        except OSError as err:
+            raise UserError(f"cannot write {out}.stats.json: {err.strerror}") from err
+        print(f"wrote {out}.stats.json")
+        print(draw_if_possible(statistics, Path(f"{out}.stats.png")))
+    return 0
 
 
 def _generate(args: argparse.Namespace) -> int:
@@ -63,7 +123,7 @@ def _generate(args: argparse.Namespace) -> int:
     )
     kept = write_problems(args.out, tqdm(problems, total=args.count, desc="problems", unit="", file=sys.stderr))
     drawn = kept + counts.total()
-    print(f"{drawn} programs drawn, {kept} problems kept in {args.out}, {counts.total()} refused" + _reasons(counts))
+    print(f"{drawn} programs drawn, {kept} problems kept in {args.out}, {counts.total()} refused" + reasons(counts))
     return 0
 
 
@@ -119,51 +179,3 @@ def _languages(option: str, text: str) -> list[str]:
         if name not in LANGUAGES:
             raise UsageError(f"{option}: {name!r} is none of {', '.join(LANGUAGES)}")
     return list(dict.fromkeys(names))
-
-
-def _check(path: str) -> int:
-    refused: Counter[str] = Counter()
-    kept: Counter[str] = Counter()
-    seen: dict[str, int] = {}
-    for number, row in read_jsonl(path):
-        fault = row_fault(row, seen, number)
-        if fault is None:
-            kept[
-                "IR groups" if row.get("schema") == IR_SCHEMA else f"{row['source_lang']} -> {row['target_lang']}"
-            ] += 1
-            continue
-        refused[fault.split(":")[0]] += 1
-        if refused.total() <= _SHOWN:
-            print(f"{path}:{number}: {fault}")
-    if not seen and not refused:
-        raise UserError(f"{path}: holds no rows; make some with `oorl data generate --count N --out {path}`")
-    if refused.total() > _SHOWN:
-        print(f"... and {refused.total() - _SHOWN} more")
-    for name, count in sorted(kept.items()):
-        print(f"  {name}: {count}")
-    print(f"{kept.total() + refused.total()} rows, {kept.total()} kept, {refused.total()} refused" + _reasons(refused))
-    return 1 if refused else 0
-
-
-def row_fault(row: dict, seen: dict[str, int], number: int) -> str | None:
-    """Why a row cannot be used (``field: reason``), or None; ``seen`` maps the ids met so far to their lines."""
-    key = "group_id" if row.get("schema") == IR_SCHEMA else "task_id"
-    try:
-        if key == "group_id":
-            group_from_json(row)
-        else:
-            problem = problem_from_json(row)
-            if reason := task_fault(problem):
-                return reason
-            if problem.source_lang not in NAMED:
-                return f"source_lang: {shown(problem.source_lang)} is not one of {', '.join(NAMED)}"
-    except ValueError as err:
-        return str(err)
-    if row[key] in seen:
-        return f"{key}: {row[key]!r} stands on line {seen[row[key]]} too; make it unique"
-    seen[row[key]] = number
-    return None
-
-
-def _reasons(counts: Counter[str]) -> str:
-    return ": " + ", ".join(f"{reason} ({count})" for reason, count in counts.most_common()) if counts else ""

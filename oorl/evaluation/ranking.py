@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from oorl.data.ir_groups import IRGroup
+from oorl.policy.length_budget import LengthBudget
 from oorl.policy.model import Policy
 from oorl.policy.preference import member_trees, preference_group, score_members
 from oorl.policy.prompts import Prompter
@@ -34,9 +35,13 @@ class GroupScores:
         return statistics.pvariance([w - ref for w, ref in zip(self.winners, reference.winners, strict=True)])
 
 
-def score_groups(policy: Policy, prompter: Prompter, groups: Sequence[IRGroup], budget: Budget) -> list[GroupScores]:
-    """Score every member of every group without gradient."""
+def score_groups(
+    policy: Policy, prompter: Prompter, groups: Sequence[IRGroup], budget: Budget, length: LengthBudget | None = None
+) -> list[GroupScores]:
+    """Score every member of every group without gradient, of those that ``length`` leaves, which counts the others."""
     tokenized = [preference_group(group, prompter) for group in groups]
+    if length is not None:
+        tokenized = [kept for group in tokenized if (kept := length.keep(group)) is not None]
     scores = score_members(policy, budget.pack(member_trees(tokenized)), length_normalize=True)
     parts = scores.split([len(group.members) for group in tokenized])
     return [

@@ -21,6 +21,9 @@ _DROPPED_LINE = re.compile(
 _COMMENT = re.compile(r"\s+; preds = .*$|\s+; No predecessors!.*$")
 _METADATA = re.compile(r",? ![\w.]+ !\d+")
 _GROUP = re.compile(r" #\d+\b")
+_AT_THE_END = re.compile(
+    r"(?: #\d+)?(?:, ![\w.]+ !\d+)*$"
+)  # of a line with names or text in quotes, which may hold both
 _ALIGN = re.compile(r", align \d+")
 _WORDS = re.compile(
     r" (?:dso_local|local_unnamed_addr|unnamed_addr|hidden|fastcc|noundef|nonnull|nocapture|readonly|writeonly|readnone"
@@ -41,7 +44,7 @@ def clean(text: str) -> str:
         if _DROPPED_LINE.match(line):
             continue
         line = _COMMENT.sub("", line)
-        line = _GROUP.sub("", _METADATA.sub("", line)) if '"' not in line else line
+        line = _AT_THE_END.sub("", line, count=1) if '"' in line else _GROUP.sub("", _METADATA.sub("", line))
         if line.startswith(("define", "declare")) or " call " in line or "\tcall " in line:
             line = _PARAM_ALIGN.sub("", _CALLS.sub("", _WORDS.sub("", line)))
         elif line.startswith("@"):

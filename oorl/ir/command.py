@@ -1,4 +1,4 @@
-"""``oorl build-ir``: verified IR groups from files, the library of functions, musl, or the program generator."""
+"""``oorl build-ir``: verified IR groups from files, the library of functions, musl, or the generators."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import hashlib
 import json
 import shutil
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from oorl.data.ir_groups import IRGroup, read_ir_groups
+from oorl.data.ir_groups import read_ir_groups
 from oorl.errors import UsageError, UserError
 from oorl.ir.config import IRConfig
-from oorl.ir.csource import Source, generated_sources, sources_of_file
+from oorl.ir.csource import Source, sources_of_file
+from oorl.ir.figure import draw_if_possible
 from oorl.ir.files import build_file
+from oorl.ir.generator import generated_sources
 from oorl.ir.toolchain import require_toolchain
 
 DEFAULTS = IRConfig()
@@ -39,9 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--generate", type=int, metavar="N", help="instead of files: generated functions, until N groups are kept"
     )
     parser.add_argument("--out", metavar="GROUPS.jsonl", help="where the groups go")
-    parser.add_argument(
-        "--reverify", metavar="GROUPS.jsonl", help="instead of building: run every member of a file again"
-    )
     parser.add_argument(
         "--seed", type=int, default=DEFAULTS.seed, help="draws functions, inputs and mutants (default %(default)s)"
     )
@@ -80,16 +78,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Build or reverify; 0 when groups were written, or when all reproduce."""
-    if args.reverify:
-        return _reverify(args.reverify)
+    """Build; 0 when groups were written."""
     if (args.generate is None) == (not (args.sources or args.library or args.musl)):
-        raise UsageError(
-            "give C files or --generate N, one of the two (--library and --musl count as files); "
-            "--reverify GROUPS.jsonl checks a file"
-        )
+        raise UsageError("give C files or --generate N, one of the two (--library and --musl count as files)")
     if not args.out:
         raise UsageError("say where the groups go: --out GROUPS.jsonl")
+    if args.out.endswith((".gz", ".parquet")):
+        raise UsageError(
+            f"--out {args.out}: a build grows as JSON lines; give a name that ends in .jsonl, and then "
+            f"`oorl data convert` makes {Path(args.out).name}"
+        )
     for name in ("generate", "jobs"):
         if (value := getattr(args, name)) is not None and value < 1:
             raise UsageError(f"--{name} is {value}; it must be at least 1")
@@ -128,6 +126,7 @@ def run(args: argparse.Namespace) -> int:
             f"none of {statistics.functions} functions gave a group; {args.out}.stats.json counts the reasons"
         )
     print(f"wrote {args.out} and {args.out}.stats.json")
+    print(draw_if_possible(statistics, Path(f"{args.out}.stats.png")))
     return 0
 
 
@@ -173,22 +172,3 @@ def _files(args: argparse.Namespace) -> Iterator[tuple[list[Source], list[tuple[
 
 def _digest(sources: list[Source]) -> str:
     return hashlib.sha256(json.dumps([source.to_json() for source in sources]).encode()).hexdigest()
-
-
-def _reverify(path: str) -> int:
-    require_toolchain()
-    from tqdm import tqdm
-
-    from oorl.ir.reverify import reverify
-
-    groups: list[IRGroup] = read_ir_groups(path)
-    faults: Counter = Counter()
-    for group in tqdm(groups, unit="group"):
-        if reason := reverify(group):
-            faults[reason.split(":", 1)[0]] += 1
-            tqdm.write(f"{group.group_id}: {reason}", file=sys.stderr)
-    members = sum(len(group.winners) + len(group.losers) for group in groups)
-    print(f"{len(groups) - sum(faults.values())} of {len(groups)} groups ({members} members) reproduce")
-    if faults:
-        raise UserError(f"{path}: {sum(faults.values())} groups do not reproduce ({dict(faults)}); build them again")
-    return 0

@@ -6,18 +6,19 @@ A trap of the ``ub`` module is turned into a flag that the harness reads.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from oorl.ir.clean import clean, externals
-from oorl.ir.csource import Source, split_c
+from oorl.ir.csource import CFile, Source, declared_names, split_c
 from oorl.ir.frontend import BUILD, CHECK, CompileError, run_front_end
 from oorl.ir.llvm import analysis_machine, binding, parse
-from oorl.ir.signature import CSignature
+from oorl.ir.signature import SCALARS, CSignature
 
 UB_FLAG = "@oorl_ub"
 
+# What decides whether other lines count: texts that hold it are compiled together only where they are the same.
+_CONDITIONAL = re.compile(r"\s*#\s*(?!include\b|define\b)")
 _SYMBOL = re.compile(r"@(?:\"[^\"]*\"|[\w.$-]+)")
 _FUNCTION = re.compile(_SYMBOL.pattern + r"(?=\()")
 _TRAP = re.compile(r"^\s*(?:tail )?call void @llvm\.(?:ubsan)?trap\(.*$\n\s*unreachable.*$", re.M)
@@ -39,74 +40,119 @@ class Modules:
 
 def compile_sources(sources: Sequence[Source]) -> list[Modules | CompileError]:
     """Modules for every source, in order; those that do not compile answer with the compiler's first complaint."""
-    results: list[Modules | CompileError | None] = [None] * len(sources)
-    batches: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for k, source in enumerate(sources):
-        batches[_batch_of(source)].append(k)
-    for (language, preamble), members in batches.items():
-        if len(members) > 1:
-            code = "\n".join([preamble, *(_renamed(sources[k], k) for k in members)])
+    printed = _printed(sources, BUILD)
+    return [
+        found if isinstance(found, CompileError) else _modules(found[0], source, found[1])
+        for source, found in zip(sources, printed, strict=True)
+    ]
+
+
+def compile_for_check(sources: Sequence[Source]) -> list[str | CompileError]:
+    """The text that the compiler itself makes of every function at -O2, or its first complaint, in order."""
+    printed = _printed(sources, CHECK)
+    return [
+        found if isinstance(found, CompileError) else _check_text(found[0]["check"], source, found[1])
+        for source, found in zip(sources, printed, strict=True)
+    ]
+
+
+def _printed(sources: Sequence[Source], variants: tuple[str, ...]) -> list[tuple[dict[str, str], str] | CompileError]:
+    """What the front end prints for every source, compiled with others in one call where that works, and the suffix
+    that its functions have in there."""
+    results: list[tuple[dict[str, str], str] | CompileError | None] = [None] * len(sources)
+    for language, batch in batches_of(sources):
+        if len(batch.members) > 1:
+            code = "\n".join([*batch.declarations, *(_renamed(sources[k], k) for k in batch.members)])
             try:
-                texts = run_front_end(code, language, BUILD)
+                texts = run_front_end(code, language, variants)
             except CompileError:
                 continue  # one bad function spoils the batch: below each is compiled alone, so that only it is refused
-            for k in members:
-                results[k] = _modules(texts, sources[k], suffix=f"__{k}")
+            for k in batch.members:
+                results[k] = (texts, f"__{k}")
     for k, source in enumerate(sources):
         if results[k] is None:
             try:
-                results[k] = _modules(run_front_end(source.code, source.language, BUILD), source, suffix="")
+                results[k] = (run_front_end(source.code, source.language, variants), "")
             except CompileError as err:
                 results[k] = err
     return results
 
 
-def compile_for_check(code: str, entry: str, language: str = "c") -> str:
-    """The text that the compiler itself makes of a function at -O2; raises CompileError."""
-    try:
-        text = run_front_end(code, language, CHECK)["check"]
-        return _inlined(_extract(_without_panics(text, language), f"@{entry}"))
-    except ValueError as err:
-        raise CompileError(f"compile: LLVM rejects the front end's text ({err})") from err
+def batches_of(sources: Sequence[Source]) -> list[tuple[str, Batch]]:
+    """Sources, by their places, that one call can compile: of one language, their declarations without contradiction.
 
-
-def _batch_of(source: Source) -> tuple[str, str]:
-    """What sources must share to be compiled in one call: the language, and everything outside functions.
-
-    System headers are shared by all: they come with each source. Rust sources stand in modules of their own.
+    Rust sources stand in modules of their own, so nothing of theirs can contradict.
     """
-    if source.language == "rust":
-        return "rust", ""
-    declarations = split_c(source.code).declarations
-    if all(re.fullmatch(r"#\s*include\s*<[\w./]+>\s*", line) for line in declarations):
-        return source.language, ""
-    return source.language, "\n".join(declarations)
+    batches: list[tuple[str, Batch]] = []
+    for k, source in enumerate(sources):
+        parts = split_c(source.code) if source.language != "rust" else CFile((), ())
+        # A macro defined inside a function holds for all that follow.
+        alone = any("#" in function.text for function in parts.functions)
+        own = parts.declarations
+        fitting = (
+            batch
+            for language, batch in batches
+            if not alone and language == source.language and batch.accepts(own, source.code)
+        )
+        batch = next(fitting, None)
+        if batch is None:
+            batch = Batch(closed=alone)
+            batches.append((source.language, batch))
+        batch.add(k, own, source.code)
+    return batches
+
+
+@dataclass
+class Batch:
+    """Sources compiled together: every declaration once, in the order in which they came."""
+
+    members: list[int] = field(default_factory=list)
+    declarations: dict[str, set[str]] = field(default_factory=dict)  # each with the names that it introduces
+    words: set[str] = field(default_factory=set)
+    closed: bool = False  # to others
+
+    def accepts(self, declarations: Sequence[str], code: str) -> bool:
+        """Whether a source's declarations can stand beside those that are here."""
+        new = [line for line in declarations if line not in self.declarations]
+        if self.closed:
+            return False
+        if list(declarations) == list(self.declarations):
+            return True
+        if any(map(_CONDITIONAL.match, (*declarations, *self.declarations))):
+            return False
+        here, there = set().union(*self.declarations.values()), set().union(*map(declared_names, new))
+        # A macro changes whatever text it stands in, so its name must be nowhere else.
+        own = set().union(*(declared_names(line) for line in new if line.startswith("#")))
+        others = set().union(*(names for line, names in self.declarations.items() if line.startswith("#")))
+        strange = others - set().union(*(declared_names(line) for line in declarations))
+        return not (here & there or own & self.words or strange & set(re.findall(r"\w+", code)))
+
+    def add(self, index: int, declarations: Sequence[str], code: str) -> None:
+        self.members.append(index)
+        self.declarations |= {line: declared_names(line) for line in declarations}
+        self.words |= set(re.findall(r"\w+", code))
 
 
 def _renamed(source: Source, index: int) -> str:
-    """The source with its functions renamed, so that equal names of two sources stay apart."""
+    """The source's functions, renamed, so that equal names of two sources stay apart."""
     if source.language == "rust":
         code = source.code.replace("#[no_mangle]", f'#[export_name = "{source.entry}__{index}"]')
         return f"mod s{index} {{\n{code}\n}}"
     parts = split_c(source.code)
     names = [function.name for function in parts.functions]
     return "\n".join(
-        ([] if _batch_of(source)[1] else list(parts.declarations))
-        + [f"#define {name} {name}__{index}" for name in names]
+        [f"#define {name} {name}__{index}" for name in names]
         + [function.text for function in parts.functions]
         + [f"#undef {name}" for name in names]
     )
 
 
 def _modules(texts: dict[str, str], source: Source, suffix: str) -> Modules | CompileError:
-    entry = f"@{source.entry}{suffix}"
     try:
-        parts = {base: _extract(_without_panics(text, source.language), entry) for base, text in texts.items()}
-        if suffix:
-            parts = {base: re.sub(rf"(@[\w.$-]+?){suffix}\b", r"\1", text) for base, text in parts.items()}
+        parts = {base: _part(text, source, suffix) for base, text in texts.items()}
         parts["ub"] = _flagged_traps(parts["ub"])
         modules = Modules(**{base: _inlined(text) for base, text in parts.items()})
-        _check_signature(modules.b0, source.entry, source.signature)
+        check_signature(modules.b0, source.entry, source.signature)
         return modules
     except CompileError as err:
         return err
@@ -114,13 +160,33 @@ def _modules(texts: dict[str, str], source: Source, suffix: str) -> Modules | Co
         return CompileError(f"compile: LLVM rejects the front end's text ({err})")
 
 
-def _check_signature(text: str, entry: str, signature: CSignature) -> None:
-    """Raise CompileError unless the function is passed what its signature says."""
+def _check_text(text: str, source: Source, suffix: str) -> str | CompileError:
+    try:
+        return _inlined(_part(text, source, suffix))
+    except CompileError as err:
+        return err
+    except ValueError as err:
+        return CompileError(f"compile: LLVM rejects the front end's text ({err})")
+
+
+def _part(text: str, source: Source, suffix: str) -> str:
+    """A source's part of what the front end printed, under its own names."""
+    part = _extract(_without_panics(text, source.language), f"@{source.entry}{suffix}")
+    return re.sub(rf"(@[\w.$-]+?){suffix}\b", r"\1", part) if suffix else part
+
+
+def check_signature(text: str, entry: str, signature: CSignature) -> None:
+    """Raise CompileError unless the function is passed, and returns, what its signature says."""
     found = re.search(rf"^define (.*?) ?@{re.escape(entry)}\((.*)\)", text, re.M)
+    if not found:
+        raise CompileError(f"signature: the text holds no plain definition of {entry}")
     expected = ["ptr" if p.kind == "buffer" else p.scalar.llvm for p in signature.params]
-    own = [part.split()[0] for part in found[2].split(",")] if found and found[2].strip() else []
+    own = [part.split()[0] for part in found[2].split(",")] if found[2].strip() else []
     if own != expected or " sret" in found[2] or " byval" in found[2]:
         raise CompileError(f"signature: the compiler passes ({', '.join(own)}), not ({', '.join(expected)})")
+    ret = SCALARS[signature.ret].llvm if signature.ret else "void"
+    if found[1].split()[-1:] != [ret]:
+        raise CompileError(f"signature: the compiler returns {found[1].split()[-1]}, not {ret}")
 
 
 def _without_panics(text: str, language: str) -> str:
@@ -166,7 +232,8 @@ def _extract(text: str, entry: str) -> str:
                 block = re.sub(rf"^define {_LINKAGE}", "define ", block)
             pieces.append(block)
     # Globals, functions, declarations: where the front end put a declaration depends on what else was in the batch.
-    pieces.sort(key=lambda block: ("@", "define", "declare").index(re.match(r"@|\w+", block)[0]))
+    order = {"@": 0, "define": 1, "declare": 2}
+    pieces.sort(key=lambda block: (order[re.match(r"@|\w+", block)[0]], block * block.startswith("declare")))
     text = "".join(pieces)
     if re.search(r"\bcall .*\basm\b", text):
         raise CompileError("assembly: the function holds inline assembly")

@@ -178,7 +178,7 @@ def _words(text: str, length: Sum | None) -> Rule:
                 raise ValueError(f"a text has no {least} to {most} characters")
             rule = replace(rule, text=(least, most))
         elif found["of"]:
-            rule = replace(rule, alphabet=_alphabet(ast.literal_eval(found["of"])))
+            rule = replace(rule, alphabet=letters_of(ast.literal_eval(found["of"])))
         elif found["like"]:
             rule = replace(rule, like=tuple(_letters(ast.literal_eval(t)) for t in re.findall(_TEXT, found["like"])))
         elif found["order"]:
@@ -190,7 +190,7 @@ def _words(text: str, length: Sum | None) -> Rule:
     return rule
 
 
-def _alphabet(text: str) -> str:
+def letters_of(text: str) -> str:
     """``a-z`` stands for all letters from a to z; a dash at an end for itself."""
     out = re.sub(r"(.)-(.)", lambda m: "".join(map(chr, range(ord(m[1]), ord(m[2]) + 1))) or "-?", text, flags=re.S)
     return _letters("".join(dict.fromkeys(out)))

@@ -1,17 +1,16 @@
-"""Sources of IR groups: generated programs, and C or C++ files cut into self-contained functions."""
+"""Sources of IR groups: C or C++ files cut into self-contained functions."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from oorl.errors import UserError
 from oorl.ir.declarations import declared_types
 from oorl.ir.signature import CSignature
-from oorl.programs import IR, canonical, generate_program, render
 
 _COMMENT_OR_TEXT = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'", re.S)
 _HEAD = re.compile(r"([A-Za-z_][\w\s\*]*?)\b([A-Za-z_]\w*)\s*\(([^(){};]*)\)\s*(?:noexcept\s*)?$", re.S)
@@ -194,14 +193,16 @@ def _pruned(parts: CFile, function: CFunction) -> CFile:
     words = set(re.findall(r"\w+", _self_contained(CFile((), parts.functions), function)))
     kept: list[str] = []
     for line in reversed(parts.declarations):  # what is declared later may use what is declared before
-        if line.startswith("#") or _declares(line) & words:
+        if line.startswith("#") or declared_names(line) & words:
             kept.append(line)
             words |= set(re.findall(r"\w+", line))
     return CFile(tuple(reversed(kept)), parts.functions)
 
 
-def _declares(line: str) -> set[str]:
-    """The names that a declaration at the top level introduces."""
+def declared_names(line: str) -> set[str]:
+    """The names that a declaration at the top level, or a macro's definition, introduces."""
+    if line.startswith("#"):
+        return set(re.findall(r"#\s*define\s+(\w+)", line))
     names = set(re.findall(r"\b(?:struct|union|enum)\s+(\w+)\s*\{", line))
     if "enum" in line:
         names |= set(re.findall(r"\w+", line))
@@ -233,25 +234,6 @@ def _plain_linkage(code: str) -> tuple[str, set[str]]:
 def cluster_of(text: str) -> str:
     """The cluster of a text: its hash without regard to white space."""
     return hashlib.sha256(" ".join(text.split()).encode()).hexdigest()
-
-
-def generated_sources(seed: int) -> Iterator[Source]:
-    """Endless C functions of the program generator; the same seed gives the same sequence."""
-    index = 0
-    while True:
-        # One stream per seed: consecutive seeds must not share programs.
-        own = int.from_bytes(hashlib.sha256(f"ir:{seed}:{index}".encode()).digest()[:7], "big")
-        program = generate_program(own, config=IR)
-        yield Source(
-            name=f"gen-{seed}-{index}",
-            code=render(program, "c"),
-            entry=program.entry,
-            signature=CSignature.from_types(program.signature),
-            licence="Apache-2.0",
-            origin=f"oorl.programs seed {own}",
-            cluster=hashlib.sha256(canonical(program).encode()).hexdigest(),
-        )
-        index += 1
 
 
 def _closing_brace(code: str, start: int) -> int:

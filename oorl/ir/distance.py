@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from rapidfuzz.distance import Levenshtein
+
 # Punctuation is left out: it follows from the words.
 _TOKEN = re.compile(r'%\d+|@[\w.$-]+|c?"[^"]*"|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|[A-Za-z_][\w.]*')
 
@@ -29,26 +31,8 @@ def tokens(text: str) -> tuple[str, ...]:
 
 
 def distance(a: Sequence[str], b: Sequence[str]) -> float:
-    """Levenshtein distance of two token sequences over the longer length, by bit-parallel columns (Hyyro 2003)."""
-    if len(a) < len(b):
-        a, b = b, a
-    if not b:
-        return float(bool(a))
-    positions: dict[str, int] = {}
-    for index, token in enumerate(b):
-        positions[token] = positions.get(token, 0) | 1 << index
-    mask, last = (1 << len(b)) - 1, 1 << len(b) - 1
-    plus, minus, score = mask, 0, len(b)
-    for token in a:
-        equal = positions.get(token, 0)
-        diagonal = (((equal & plus) + plus) ^ plus) | equal | minus
-        horizontal_plus = minus | ~(diagonal | plus) & mask
-        horizontal_minus = plus & diagonal
-        score += bool(horizontal_plus & last) - bool(horizontal_minus & last)
-        horizontal_plus = (horizontal_plus << 1 | 1) & mask
-        plus = (horizontal_minus << 1 & mask) | ~(diagonal | horizontal_plus) & mask
-        minus = horizontal_plus & diagonal
-    return score / len(a)
+    """Levenshtein distance of two token sequences over the longer length."""
+    return Levenshtein.normalized_distance(a, b)
 
 
 def spread(sequences: Sequence[Sequence[str]], count: int) -> list[int]:

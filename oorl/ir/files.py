@@ -172,9 +172,7 @@ class _Partial:
         """Give the file its name."""
         self.__exit__()
         os.replace(self.groups, self.path)
-        self.path.with_name(self.path.name + ".stats.json").write_text(
-            json.dumps(statistics.to_json(), indent=1) + "\n", encoding="utf-8"
-        )
+        statistics.write(self.path.with_name(self.path.name + ".stats.json"))
         self.log.unlink()
 
 

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 
 from oorl.ir.signature import SCALARS, CSignature, Parameter
 
-RED_ZONE = 64
 HEADER = 16
-FILLS = (
-    0xA5,
-    0x3C,
-)  # two fills: what reads outside its buffers, or reads what it never wrote, answers differently under them
+# What reads outside of its buffers, or reads what it never wrote, answers differently under one of these: they differ
+# in sign, in parity, in the number of their bits, and in being the end of a text.
+FILLS = (0xA5, 0x31, 0x00, 0xFF)
+RED_ZONES = (64, 96)  # bytes on either side of a buffer, by the fill's parity
 
 
 @dataclass(frozen=True)
@@ -29,15 +28,20 @@ class Outcome:
 
 
 class Layout:
-    """Offsets of a signature's buffers in the arena, images of inputs, and the reading of frames."""
+    """Offsets of a signature's buffers in the arena, images of inputs, and the reading of frames.
 
-    def __init__(self, signature: CSignature) -> None:
+    Under every other fill they lie from the last to the first and further apart: what is a fixed way beside a buffer
+    differs, too.
+    """
+
+    def __init__(self, signature: CSignature, fill: int = 0) -> None:
         self.signature = signature
         self.offsets: dict[str, int] = {}
-        size = 0
-        for p in signature.buffers:
-            self.offsets[p.name] = size + RED_ZONE
-            size += 2 * RED_ZONE + -(-p.room // 16) * 16  # a struct of any scalars is aligned
+        size, zone = 0, RED_ZONES[fill % 2]
+        self._order = signature.buffers[::-1] if fill % 2 else signature.buffers
+        for p in self._order:
+            self.offsets[p.name] = size + zone
+            size += 2 * zone + -(-p.room // 16) * 16  # a struct of any scalars is aligned
         self.arena_bytes = size
         self.frame_bytes = HEADER + size
 
@@ -60,19 +64,33 @@ class Layout:
                 slots.append(struct.pack(f"<{p.scalar.format}", value).ljust(8, b"\0"))
         return b"".join(slots)
 
-    def outcome(self, frame: bytes, image: bytes, arguments: list) -> Outcome | None:
-        """The outcome a frame shows, or None when a red zone was written."""
-        after, memory, position, untouched = frame[HEADER:], [], 0, True
-        for p, value in zip(self.signature.params, arguments, strict=True):
-            if p.kind != "buffer":
-                continue
+    def places(self, arguments: list) -> Places:
+        """Where an input's buffers lie in a frame's arena, and what lies between them."""
+        values = {p.name: value for p, value in zip(self.signature.params, arguments, strict=True)}
+        payloads, between, position = {}, [], 0
+        for p in self._order:
             start = self.offsets[p.name]
-            end = start + len(value) * p.size
-            untouched &= after[position:start] == image[position:start]
-            memory.append(comparable(after[start:end], p))
+            end = start + len(values[p.name]) * p.size
+            payloads[p.name] = (p, start, end)
+            between.append((position, start))
             position = end
-        untouched &= after[position:] == image[position:]
-        return Outcome(frame[:8], tuple(memory)) if untouched else None
+        between.append((position, self.arena_bytes))
+        return Places(tuple(payloads[p.name] for p in self.signature.buffers), tuple(between))
+
+
+@dataclass(frozen=True)
+class Places:
+    """Extents of an input's buffers, in the signature's order, and of everything between them."""
+
+    payloads: tuple[tuple[Parameter, int, int], ...]
+    between: tuple[tuple[int, int], ...]
+
+    def outcome(self, frame: bytes, image: bytes) -> Outcome | None:
+        """The outcome a frame shows, or None when a red zone was written."""
+        after = frame[HEADER:]
+        if any(after[start:end] != image[start:end] for start, end in self.between):
+            return None
+        return Outcome(frame[:8], tuple(comparable(after[start:end], p) for p, start, end in self.payloads))
 
 
 def outcome_json(signature: CSignature, outcome: Outcome) -> dict:

@@ -44,8 +44,8 @@ class Listing:
         """The text after an edit."""
         out = []
         for number, line in enumerate(self.lines):
-            if number == edit.line:
-                if edit.replacement is None:
+            if edit.line <= number < edit.line + edit.lines:
+                if edit.replacement is None or number > edit.line:
                     continue
                 line = edit.replacement
             if edit.rename:
@@ -56,12 +56,13 @@ class Listing:
 
 @dataclass(frozen=True)
 class Edit:
-    """Put ``replacement`` (None: nothing) in place of a line, then write one name for another everywhere."""
+    """Put ``replacement`` (None: nothing) in place of ``lines`` lines, then write one name for another everywhere."""
 
     operator: str
     line: int
     replacement: str | None
     rename: tuple[str, str] | None = None
+    lines: int = 1
 
 
 def listing_of(text: str) -> Listing:

@@ -7,12 +7,14 @@ instruction and yields edits of it.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable, Iterator
 
 from oorl.ir.listing import BINARY, FLAGS, NAME, Edit, Instruction, Listing
 
 _SCALAR = r"(?:i\d+|double|float)"
 _OPERAND = rf"(?:{NAME}|-?\d+|true|false|-?\d\.\d+e[+-]\d+|0x[0-9A-F]+)"
+_FLOATING = re.compile(r"(?<=[ ,])-?\d\.\d+e[+-]\d+")  # others are written as bits
 _INTEGER = re.compile(r"(?<=[ \[])-?\d+(?=[,\s\])]|$)(?! x )")
 BINARY_TEXT = re.compile(rf"({'|'.join(BINARY)}) ({FLAGS})({_SCALAR}) ({_OPERAND}), ({_OPERAND})$")
 COMPARE_TEXT = re.compile(
@@ -228,6 +230,47 @@ def select_swap(_: Listing, at: Instruction) -> Iterator[Edit]:
         yield Edit("select_swap", at.line, at.with_text(f"{found[1]}, {found[3]}, {found[2]}"))
 
 
+def narrowing(_: Listing, at: Instruction) -> Iterator[Edit]:
+    """Keep the lower half of a result only."""
+    if found := BINARY_TEXT.match(at.text):
+        half = {"i64": "i32", "i32": "i16"}.get(found[3])
+        if half and at.result:
+            lines = (
+                f"  {at.result}.wide = {at.text}",
+                f"  {at.result}.half = trunc {found[3]} {at.result}.wide to {half}",
+                f"  {at.result} = sext {half} {at.result}.half to {found[3]}",
+            )
+            yield Edit("narrowing", at.line, "\n".join(lines))
+
+
+def branch_condition(listing: Listing, at: Instruction) -> Iterator[Edit]:
+    """Branch on another, earlier truth."""
+    if found := _BRANCH.match(at.text):
+        for other in _earlier(listing, at, "i1"):
+            if other != found[1]:
+                yield Edit("branch_condition", at.line, f"  br i1 {other}, label {found[2]}, label {found[3]}")
+
+
+def float_constant(_: Listing, at: Instruction) -> Iterator[Edit]:
+    """A floating-point constant one off, or with the other sign."""
+    for found in _FLOATING.finditer(at.text):
+        value = float(found[0])
+        for other in (value + 1.0, -value):
+            if other != value:
+                bits = struct.unpack("<Q", struct.pack("<d", other))[0]
+                text = f"{at.text[: found.start()]}0x{bits:016X}{at.text[found.end() :]}"
+                yield Edit("float_constant", at.line, at.with_text(text))
+
+
+def reorder_memory(listing: Listing, at: Instruction) -> Iterator[Edit]:
+    """Exchange a store and the load or store that follows it."""
+    if at.opcode == "store":
+        behind = next((i for i in listing.instructions if i.line == at.line + 1), None)
+        if behind and behind.opcode in ("load", "store"):
+            lines = (listing.lines[behind.line], listing.lines[at.line])
+            yield Edit("reorder_memory", at.line, "\n".join(lines), lines=2)
+
+
 def _earlier(listing: Listing, at: Instruction, kind: str | None, most: int = 6) -> list[str]:
     """The latest values of a type defined above an instruction (whether they dominate it, the verifier says)."""
     if kind is None:
@@ -243,6 +286,7 @@ OPERATORS: tuple[Operator, ...] = (
     branch_swap, constant_condition, predicate_negate, predicate_boundary, predicate_signedness, extension_kind,
     shift_kind, operand_swap, binary_swap, minmax_swap, constant_step, constant_sign, gep_index, switch_case,
     phi_constant, phi_swap, operand_reuse, drop_instruction, drop_store, wrong_return, select_swap,
+    narrowing, branch_condition, float_constant, reorder_memory,
 )  # fmt: skip
 
 

@@ -19,18 +19,14 @@ class Pipeline:
     passes: tuple[str, ...] = ()
     level: int = 0
     size: str = ""
-    unroll: bool = True
-    vectorize: bool = True
+    bases: tuple[str, ...] = ("b0", "b1")  # those from which it makes texts that the others do not
 
     @property
     def steps(self) -> list[str]:
         """How the record names this pipeline."""
         if not self.level:
             return list(self.passes)
-        knobs = (
-            [self.size] * bool(self.size) + ["no-unroll"] * (not self.unroll) + ["no-vectorize"] * (not self.vectorize)
-        )
-        return [*knobs, f"O{self.level}", *self.passes]
+        return [*[self.size] * bool(self.size), f"O{self.level}", *self.passes]
 
 
 _SSA = ("sroa", "instruction_combine")
@@ -49,33 +45,30 @@ PIPELINES: tuple[Pipeline, ...] = (
     Pipeline(("sroa", "new_gvn", "simplify_cfg")),
     Pipeline((*_CFG, "new_gvn", "sinking")),
     Pipeline(("sroa", "reassociate", "instruction_combine")),
-    Pipeline((*_CFG, "jump_threading")),
-    Pipeline((*_CFG, "tail_call_elimination")),
-    Pipeline(("sroa", "tail_call_elimination", "simplify_cfg")),
+    Pipeline((*_CFG, "jump_threading"), bases=("b1",)),
+    Pipeline((*_CFG, "tail_call_elimination"), bases=("b0",)),
     Pipeline((*_LOOP, "simplify_cfg")),
     Pipeline((*_LOOP, "instruction_combine", "loop_unroll", "simplify_cfg")),
     Pipeline((*_LOOP, "lcssa", "sinking")),
-    Pipeline(("sroa", "aggressive_instcombine", "instruction_combine", "aggressive_dce")),
-    Pipeline((*_CFG, "unify_function_exit_nodes", "lower_switch")),
+    Pipeline((*_CFG, "unify_function_exit_nodes", "lower_switch"), bases=("b1",)),
     Pipeline((*_SSA, "break_critical_edges")),
     Pipeline((*_CFG, "register_to_memory")),
     Pipeline((*_SSA, "register_to_memory", "simplify_cfg")),
-    Pipeline(("sroa", "lower_switch", "simplify_cfg", "instruction_combine")),
+    Pipeline(("sroa", "lower_switch", "simplify_cfg", "instruction_combine"), bases=("b1",)),
     Pipeline((*_LOOP, "loop_deletion", "reassociate", "new_gvn", "simplify_cfg", "instruction_combine")),
     Pipeline(level=1),
     Pipeline(level=1, size="minsize"),
     Pipeline(level=2),
-    Pipeline(level=2, size="optsize"),
+    Pipeline(level=2, size="optsize", bases=("b0",)),
     Pipeline(level=2, size="minsize"),
-    Pipeline(level=2, unroll=False, vectorize=False),
-    Pipeline(level=3),
-    Pipeline(level=3, vectorize=False),
+    Pipeline(level=3, bases=("b0",)),
     Pipeline(("register_to_memory",), level=1),
-    Pipeline(("reassociate", "instruction_combine"), level=2, unroll=False, vectorize=False),
 )
-# What shows first that a function is too long, and what a mutant of an unoptimised text is run through.
+# What shows first that a function is too long, and what mutants are run through when their parent's own pipeline
+# would make another text of it.
 COMPACT: tuple[Pipeline, ...] = (Pipeline(_CFG), Pipeline(level=2, size="minsize"))
 TIDY = Pipeline(("simplify_cfg",))
+FOLD = Pipeline(("instruction_combine",))
 
 
 def optimise(text: str, pipeline: Pipeline) -> str:
@@ -87,10 +80,8 @@ def optimise(text: str, pipeline: Pipeline) -> str:
                 function.add_function_attribute(pipeline.size)
     tuning = binding.create_pipeline_tuning_options(pipeline.level)
     if pipeline.level:
-        tuning.loop_unrolling = pipeline.unroll
-        tuning.loop_vectorization = tuning.slp_vectorization = tuning.loop_interleaving = (
-            pipeline.vectorize and pipeline.level > 1
-        )
+        tuning.loop_unrolling = True
+        tuning.loop_vectorization = tuning.slp_vectorization = tuning.loop_interleaving = pipeline.level > 1
         builder = binding.create_pass_builder(analysis_machine(), tuning)
         builder.getModulePassManager().run(module, builder)
     if pipeline.passes:

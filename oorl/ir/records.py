@@ -7,6 +7,7 @@ import math
 import struct
 from dataclasses import dataclass
 
+from oorl.ir.contract import MOST_BYTES
 from oorl.ir.scalars import SCALARS
 
 
@@ -94,7 +95,9 @@ class Record:
     @staticmethod
     def from_json(row: dict) -> Record:
         record = Record(row["name"], tuple(Field(*field) for field in row["fields"]))
-        if not record.fields or not all(f.type in SCALARS for f in record.fields):
+        counts = [1 if f.count is None else f.count for f in record.fields]
+        known = all(f.type in SCALARS and isinstance(f.name, str) for f in record.fields)
+        if not counts or not known or not all(type(count) is int and 0 < count <= MOST_BYTES for count in counts):
             raise KeyError
         return record
 

@@ -1,67 +1,77 @@
-"""Run a stored group again, by another road than the one that built it.
+"""Run stored groups again, by another road than the one that built them.
 
 The build calls through a driver in machine code and optimises with llvmlite; here every member is called through
-ctypes, alone in its process, and the source goes through clang's own -O2. Both must agree with what the record
-says.
+ctypes, losers alone in their process, and the source goes through clang's own -O2. Both must agree with what the
+record says.
 """
 
 from __future__ import annotations
 
-import ctypes
-import mmap
-import os
-import signal
-import struct
+import re
+from collections.abc import Iterator, Sequence
 
 from oorl.data.ir_groups import IRGroup
+from oorl.ir.calls import Calls, Runs
 from oorl.ir.clean import alpha_sha, externals
-from oorl.ir.compile import CompileError, compile_for_check
-from oorl.ir.execute import EVERY_RUN, compile_module, limit_this_process
-from oorl.ir.layout import FILLS, Outcome, arguments_from_json, outcome_json
+from oorl.ir.compile import CompileError, check_signature, compile_for_check
+from oorl.ir.csource import Source
+from oorl.ir.layout import arguments_from_json
 from oorl.ir.llvm import parse
 from oorl.ir.signature import CSignature
 
-MEMBER_CPU_S = 2.0
-PAD = 64  # bytes on either side of a buffer that must not change
-
-_CTYPES = {
-    "i1": ctypes.c_bool, "i8": ctypes.c_int8, "u8": ctypes.c_uint8, "char": ctypes.c_uint8, "i16": ctypes.c_int16,
-    "u16": ctypes.c_uint16, "i32": ctypes.c_int32, "u32": ctypes.c_uint32, "i64": ctypes.c_int64,
-    "u64": ctypes.c_uint64, "f32": ctypes.c_float, "f64": ctypes.c_double,
-}  # fmt: skip
+_ASSEMBLY = re.compile(r"\basm\b")  # code that no list of functions says the effects of
 
 
 def reverify(group: IRGroup) -> str | None:
-    """None when every winner and every loser's witness reproduces, else ``Kind: what does not``.
+    """``reverify_each`` for one group."""
+    return next(reverify_each([group]))
+
+
+def reverify_each(groups: Sequence[IRGroup]) -> Iterator[str | None]:
+    """For every group None when every winner and every loser's witness reproduces, else ``Kind: what does not``.
 
     Kinds: SignatureMismatch, DuplicateIR, ParseError, EntryNotDefined, ToolchainMissing, ReferenceFails,
-    WinnerMismatch, WitnessNotReproduced.
+    WinnerMismatch, WitnessNotReproduced. Sources are compiled together, members one group after the other.
     """
+    sources = [_source(group) for group in groups]
+    texts = iter(compile_for_check([source for source in sources if isinstance(source, Source)]))
+    for group, source in zip(groups, sources, strict=True):
+        yield source if isinstance(source, str) else _fault(group, source, next(texts))
+
+
+def _source(group: IRGroup) -> Source | str:
+    """What is to be compiled, or why it cannot be called."""
+    row = group.source
     try:
         signature = CSignature.from_json(group.signature)
+        return Source(group.group_id, row["code"], row["entry"], signature, "", "", "", row["language"])
+    except (KeyError, TypeError, ValueError) as err:
+        return f"SignatureMismatch: {err}"
+
+
+def _fault(group: IRGroup, source: Source, text: str | CompileError) -> str | None:
+    signature, entry = source.signature, source.entry
+    try:
         inputs = [arguments_from_json(signature, row) for row in group.inputs["args"]]
         expected = list(group.inputs["expected"])
     except (KeyError, TypeError, ValueError) as err:
         return f"SignatureMismatch: {err}"
-    entry = group.source["entry"]
-    if reason := _structure(group, entry):
+    if reason := _structure(group, signature, entry):
         return reason
-    try:
-        source = compile_for_check(group.source["code"], entry, group.source["language"])
-    except CompileError as err:
-        return f"{'ToolchainMissing' if str(err).startswith('rustc:') else 'ReferenceFails'}: {err}"
-    if reason := _differs(source, entry, signature, inputs, expected):
-        return f"ReferenceFails: the source {reason}"
-    for winner in group.winners:
-        if reason := _differs(winner["ir"], entry, signature, inputs, expected):
-            return f"WinnerMismatch: {winner['id']} {reason}"
+    if isinstance(text, CompileError):
+        return f"{'ToolchainMissing' if str(text).startswith('rustc:') else 'ReferenceFails'}: {text}"
+    calls = Calls(signature, entry, inputs)
+    equal = [("the source", text), *((winner["id"], winner["ir"]) for winner in group.winners)]
+    for (name, _), runs in zip(equal, calls.run([text for _, text in equal]), strict=False):
+        if reason := _differs(runs, expected):
+            return f"{'ReferenceFails' if name == 'the source' else 'WinnerMismatch'}: {name} {reason}"
     for loser in group.losers:
-        if reason := _witness(loser, entry, signature, inputs, expected):
+        if reason := _witness(loser, calls, expected):
             return f"WitnessNotReproduced: {loser['id']} {reason}"
     return None
 
 
-def _structure(group: IRGroup, entry: str) -> str | None:
+def _structure(group: IRGroup, signature: CSignature, entry: str) -> str | None:
     seen: dict[str, str] = {}
     for member in (*group.winners, *group.losers):
         name, ir = member["id"], member["ir"]
@@ -75,13 +85,16 @@ def _structure(group: IRGroup, entry: str) -> str | None:
             return f"ParseError: {name}: {err}"
         if not any(function.name == entry and not function.is_declaration for function in module.functions):
             return f"EntryNotDefined: {name} does not define {entry}"
-        if externals(ir):
-            return f"EntryNotDefined: {name} calls {', '.join(externals(ir))}"
+        if externals(ir) or _ASSEMBLY.search(ir):
+            return f"EntryNotDefined: {name} calls {', '.join(externals(ir)) or 'assembly'}"
+        try:
+            check_signature(ir, entry, signature)
+        except CompileError as err:
+            return f"SignatureMismatch: {name}: {err}"
     return None
 
 
-def _differs(ir: str, entry: str, signature: CSignature, inputs: list[list], expected: list[dict]) -> str | None:
-    runs = _run(ir, entry, signature, inputs)
+def _differs(runs: Runs | str, expected: list[dict]) -> str | None:
     if isinstance(runs, str):
         return f"ends in a {runs}"
     for run in runs:
@@ -91,7 +104,7 @@ def _differs(ir: str, entry: str, signature: CSignature, inputs: list[list], exp
     return None
 
 
-def _witness(loser: dict, entry: str, signature: CSignature, inputs: list[list], expected: list[dict]) -> str | None:
+def _witness(loser: dict, calls: Calls, expected: list[dict]) -> str | None:
     try:
         witness = loser["witness"]
         k, got = witness["input"], witness["got"]
@@ -99,86 +112,13 @@ def _witness(loser: dict, entry: str, signature: CSignature, inputs: list[list],
             return f"expects another outcome than its group on input {k}"
     except (KeyError, TypeError, IndexError) as err:
         return f"has no usable witness ({err!r})"
-    runs = _run(loser["ir"], entry, signature, inputs)
+    [runs] = calls.run([loser["ir"]])
     if isinstance(runs, str):
         return f"ends in a {runs}"
     for run in runs:
         if run[k] != got or run[k] == expected[k]:
             return f"answers {run[k]} on its witness, stored {got}, expected {expected[k]}"
-        rate = sum(a != b for a, b in zip(run, expected, strict=True)) / len(inputs)
+        rate = sum(a != b for a, b in zip(run, expected, strict=True)) / len(expected)
         if round(rate, 4) != loser.get("kill_rate"):
             return f"differs on a share of {rate:.4f} of the inputs, stored {loser.get('kill_rate')}"
     return None
-
-
-def _run(ir: str, entry: str, signature: CSignature, inputs: list[list]) -> list[list[dict | None]] | str:
-    """Outcomes under every codegen level and fill (None: something outside the buffers changed), or how it ended."""
-    frame = 16 + sum(p.room for p in signature.buffers)
-    block = frame * len(inputs)
-    with mmap.mmap(-1, 8 + block * len(EVERY_RUN)) as shared:
-        child = os.fork()
-        if child == 0:
-            try:
-                limit_this_process()
-                signal.setitimer(signal.ITIMER_PROF, MEMBER_CPU_S)
-                for r, (codegen, fill) in enumerate(EVERY_RUN):
-                    engine = compile_module(ir, codegen)
-                    address = engine.get_function_address(entry)
-                    for k, arguments in enumerate(inputs):
-                        data = _call(address, signature, arguments, FILLS[fill])
-                        start = 8 + r * block + k * frame
-                        shared[start : start + len(data)] = data
-                shared[0] = 1
-                os._exit(0)
-            finally:
-                os._exit(1)
-        _, status = os.waitpid(child, 0)
-        if not shared[0]:
-            return "timeout" if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPROF else "crash"
-        data = shared[8:]
-    pieces = [data[k * frame : (k + 1) * frame] for k in range(len(EVERY_RUN) * len(inputs))]
-    read = [
-        _read(piece, signature, arguments) for piece, arguments in zip(pieces, inputs * len(EVERY_RUN), strict=True)
-    ]
-    return [read[r * len(inputs) : (r + 1) * len(inputs)] for r in range(len(EVERY_RUN))]
-
-
-def _call(address: int, signature: CSignature, arguments: list, fill: int) -> bytes:
-    """In the child: one call through ctypes; result, whether the pads are intact, buffers, at fixed places."""
-    kinds, values, buffers = [], [], []
-    for p, value in zip(signature.params, arguments, strict=True):
-        if p.kind == "scalar":
-            kinds.append(_CTYPES[p.type])
-            values.append(kinds[-1](value))
-            continue
-        payload = p.pack(value, fill)
-        # Words, so that the buffer is aligned whatever its elements are.
-        words = (ctypes.c_uint64 * ((2 * PAD + len(payload) + 7) // 8))()
-        ctypes.memset(words, fill, ctypes.sizeof(words))
-        ctypes.memmove(ctypes.addressof(words) + PAD, payload, len(payload))
-        buffers.append((words, bytes(words), len(payload), p.room))
-        kinds.append(ctypes.c_void_p)
-        values.append(ctypes.c_void_p(ctypes.addressof(words) + PAD))
-    kind = _CTYPES[signature.ret] if signature.ret else None
-    result = ctypes.CFUNCTYPE(kind, *kinds)(address)(*values)
-    data = bytearray(16 + sum(room for *_, room in buffers))
-    if kind:
-        packed = bytes(kind(result))
-        data[: len(packed)] = packed
-    intact, start = True, 16
-    for words, before, length, room in buffers:
-        after, end = bytes(words), PAD + length
-        intact &= after[:PAD] == before[:PAD] and after[end:] == before[end:]
-        data[start : start + length] = after[PAD:end]
-        start += room
-    struct.pack_into("<Q", data, 8, intact)
-    return bytes(data)
-
-
-def _read(data: bytes, signature: CSignature, arguments: list) -> dict | None:
-    memory, start = [], 16
-    for p, value in zip(signature.params, arguments, strict=True):
-        if p.kind == "buffer":
-            memory.append(data[start : start + len(value) * p.size])
-            start += p.room
-    return outcome_json(signature, Outcome(data[:8], tuple(memory))) if data[8] else None

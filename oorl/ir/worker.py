@@ -1,44 +1,30 @@
-"""A worker process: reads tasks as JSON lines, builds each function's group, answers with a JSON line each.
-
-What LLVM makes is called in children only; LLVM itself works here, and an assertion of it ends this process:
-whoever asked sees the answers stop, counts the function that was next, and starts another worker.
-"""
+"""The worker process of a build (``oorl.ir.workers``): one group, or the reason why there is none, a function."""
 
 from __future__ import annotations
 
-import json
 import os
-import resource
 import signal
 import sys
 from collections import Counter
 
+from oorl.ir.candidate import Refused
 from oorl.ir.compile import CompileError, Modules, compile_sources
 from oorl.ir.config import IRConfig
 from oorl.ir.csource import Source
-from oorl.ir.group import Refused, build_group
+from oorl.ir.group import build_group
+from oorl.ir.workers import Channel
 
 FUNCTION_CPU_S = 60  # of LLVM's own work on one function; calls of the function have their own, far smaller limit
 
 
 def main() -> None:
-    """Serve tasks ``{"config": ..., "sources": [...]}`` until the input ends."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    answers.write("ready\n")
-    answers.flush()
-    with open(
-        os.devnull, "wb"
-    ) as nothing:  # nothing but answers on the pipe, and no assertion of LLVM's across the progress bar
-        os.dup2(nothing.fileno(), 1)
-        os.dup2(nothing.fileno(), 2)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    for line in sys.stdin:
-        task = json.loads(line)
+    """Serve tasks ``{"config": ..., "items": [source, ...]}`` until the input ends."""
+    channel = Channel()
+    for task in channel.tasks():
         config = IRConfig(**task["config"])
-        sources = [Source.from_json(row) for row in task["sources"]]
+        sources = [Source.from_json(row) for row in task["items"]]
         for source, modules in zip(sources, compile_sources(sources), strict=True):
-            answers.write(json.dumps(answer(source, modules, config), separators=(",", ":")) + "\n")
-            answers.flush()
+            channel.answer(answer(source, modules, config))
 
 
 def answer(source: Source, modules: Modules | CompileError, config: IRConfig) -> dict:

@@ -240,8 +240,10 @@ def load_policy(
 
 
 def load_tokenizer(directory: str | Path) -> Tokenizer:
-    """Load the tokenizer beside a model; UserError when there is none or it has no end token."""
+    """Load a tokenizer, alone or beside its model; UserError when there is none or it has no end token."""
     tokenizer = _read(directory, "tokenizer", AutoTokenizer.from_pretrained)
+    if not tokenizer("a b", add_special_tokens=False).input_ids:  # transformers makes an empty one of a config alone
+        raise UserError(f"{directory}: has config.json but no tokenizer's files; save the tokenizer there too")
     if tokenizer.eos_token_id is None:
         raise UserError(
             f"{directory}: the tokenizer has no end-of-sequence token (eos_token); set one and save it again"
@@ -338,9 +340,10 @@ def _decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
 
 def _read(directory: str | Path, what: str, load: Any, **kwargs: Any) -> Any:
     path = Path(directory)
-    if not (path / "config.json").is_file():
-        reason = "has no config.json" if path.is_dir() else "is no directory"
-        raise UserError(f"{directory}: {reason}; model.path must be a directory saved by transformers' save_pretrained")
+    wanted = ("config.json", "tokenizer_config.json") if what == "tokenizer" else ("config.json",)
+    if not any((path / name).is_file() for name in wanted):
+        reason = f"has no {' and no '.join(wanted)}" if path.is_dir() else "is no directory"
+        raise UserError(f"{directory}: {reason}; give a {what} directory saved by transformers' save_pretrained")
     try:
         with quiet_transformers():
             return load(str(path), local_files_only=True, **kwargs)

@@ -21,8 +21,8 @@ from torch import Tensor
 class Tree:
     """A prompt and completions of it; ``indices`` are the completions' places in the caller's batch."""
 
-    prompt: tuple[int, ...]
-    responses: tuple[tuple[int, ...], ...]
+    prompt: Sequence[int]
+    responses: tuple[Sequence[int], ...]
     indices: tuple[int, ...]
 
     @property

@@ -7,7 +7,8 @@ prompt ended; a response includes its final end token.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
@@ -29,21 +30,24 @@ class Prompter:
     def translation(self, problem: Problem) -> tuple[int, ...]:
         """Token ids of the prompt that asks for a problem's translation; UserError when a language has no name here."""
         for name in ("source_lang", "target_lang"):
-            if getattr(problem, name) not in LANGUAGES:
-                known = ", ".join(LANGUAGES)
-                raise UserError(f"task {problem.task_id}: {name}: {getattr(problem, name)!r} is not one of {known}")
+            _check_language(f"task {problem.task_id}: {name}", getattr(problem, name))
         template = self._resolve(problem.prompt_template)
         return self._encode(translation_text(problem, template), template)
 
     def ir(self, group: IRGroup) -> tuple[int, ...]:
-        """Token ids of the prompt that asks for the LLVM IR of a group's source."""
+        """Token ids of the prompt that asks for the LLVM IR of a group's source; UserError as for ``translation``."""
+        _check_language(f"group {group.group_id}: source.language", group.source["language"])
         template = self._resolve("auto")
         return self._encode(ir_text(group, template), template)
 
     def response(self, code: str, tag: str) -> tuple[int, ...]:
         """Token ids of ``code`` as an answer: one fenced block and the end token."""
-        text = fenced(code, tag)
-        return (*self.tokenizer(text, add_special_tokens=False).input_ids, self.tokenizer.eos_token_id)
+        return self.responses([code], tag)[0]
+
+    def responses(self, codes: Sequence[str], tag: str) -> list[tuple[int, ...]]:
+        """``response`` of each of ``codes``, which the tokenizer takes faster together."""
+        rows = self.tokenizer([fenced(code, tag) for code in codes], add_special_tokens=False).input_ids
+        return [(*row, self.tokenizer.eos_token_id) for row in rows]
 
     def decode(self, response: tuple[int, ...]) -> str:
         """The text of a response, its special tokens left out."""
@@ -51,23 +55,18 @@ class Prompter:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over a sample prompt and answer and the vocabulary: follows tokenizer, template and wording."""
-        probe = IRGroup(
-            "probe",
-            {"code": "int f(int a) {\n  return a + 40;\n}", "language": "c", "entry": "f"},
-            {},
-            {},
-            {},
-            "",
-            (),
-            (),
-        )
-        ids = (self.ir(probe), self.response("define i32 @f(i32 %0) {\n  ret i32 %0\n}", IR_TAG))
+        """sha256 over sample prompts and an answer and the vocabulary: follows tokenizer, template and wording."""
+        source = {"code": "int f(int a) {\n  return a + 40;\n}", "language": "c", "entry": "f"}
+        probe = IRGroup("probe", source, {}, {}, {}, "", (), ())
+        program = replace(probe, signature={"mode": "stdin"})
+        ids = (self.ir(probe), self.ir(program), self.response("define i32 @f(i32 %0) {\n  ret i32 %0\n}", IR_TAG))
         vocabulary = sorted(self.tokenizer.get_vocab().items())
         return hashlib.sha256(repr((ids, vocabulary)).encode()).hexdigest()
 
     def _resolve(self, preferred: str) -> str:
         template = self.template if self.template != "auto" else preferred
+        if template == "chat" and not self.tokenizer.chat_template:
+            raise UserError("template 'chat': the tokenizer has no chat template; use 'plain', or 'auto', which looks")
         if template in ("chat", "plain"):
             return template
         return "chat" if self.tokenizer.chat_template else "plain"
@@ -118,13 +117,30 @@ def translation_text(problem: Problem, template: str) -> str:
 
 
 def ir_text(group: IRGroup, template: str) -> str:
-    """The wording of an IR task: the source, and a request for LLVM IR that does the same."""
-    language = group.source["language"]
-    block = fenced(group.source["code"], fence_tag(language))
+    """The wording of an IR task: the source, and a request for LLVM IR that does the same.
+
+    A function is asked for by name, because its source may hold helpers; a program (mode stdin) is asked for whole.
+
+    >>> source = {"language": "c", "code": "int f(int a) { return a + 1; }", "entry": "f"}
+    >>> print(ir_text(IRGroup("g", source, {}, {}, {}, "numbered", (), ()), "plain"), end="")
+    Compile C to LLVM IR.
+    ```c
+    int f(int a) { return a + 1; }
+    ```
+    """
+    language, entry = group.source["language"], group.source["entry"]
+    name, block = display_name(language), fenced(group.source["code"], fence_tag(language))
+    program = group.signature.get("mode", "call") == "stdin"
     if template == "plain":
-        return f"Compile {display_name(language)} to LLVM IR.\n{block}\n"
+        return f"Compile {name} {'program ' if program else ''}to LLVM IR.\n{block}\n"
+    if program:
+        what = f"this {name} program, which reads standard input and writes standard output,"
+        shape = "Give the whole module, with the declarations it needs."
+    else:
+        what = f"the function `{entry}` of this {name} code"
+        shape = "Give this one definition, with the helpers it calls inlined, and the declarations it needs."
     return (
-        f"Compile this {display_name(language)} function to LLVM IR, keeping its behaviour exactly.\n{block}\n"
+        f"Compile {what} to LLVM IR, keeping its behaviour exactly.\n{block}\n{shape} "
         f"Answer with one fenced code block tagged `{IR_TAG}` and nothing else."
     )
 
@@ -135,3 +151,8 @@ def fenced(code: str, tag: str) -> str:
     while fence in code:
         fence += "`"
     return f"{fence}{tag}\n{code.rstrip(chr(10))}\n{fence}"
+
+
+def _check_language(where: str, language: str) -> None:
+    if language not in LANGUAGES:
+        raise UserError(f"{where}: {language!r} is not one of {', '.join(LANGUAGES)}")

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from oorl.data.ir_groups import IRGroup
 from oorl.ir.config import IRConfig
-from oorl.ir.csource import generated_sources
+from oorl.ir.generator import program_sources
 from oorl.ir.groups import build_groups
 from oorl.quickstart.settings import QuickstartSettings
 
@@ -22,7 +22,7 @@ def build_split_groups(settings: QuickstartSettings, seed: int) -> tuple[list[IR
     wanted = settings.num_train_groups + settings.num_heldout_groups
     groups: list[IRGroup] = []
     with (
-        closing(build_groups(generated_sources(seed), config)) as outcomes,
+        closing(build_groups(program_sources(seed), config)) as outcomes,
         tqdm(total=wanted, desc="LLVM IR groups", unit="group", dynamic_ncols=True) as bar,
     ):
         for outcome in outcomes:

@@ -18,6 +18,7 @@ from oorl.data.problems import read_problems, write_problems
 from oorl.evaluation.evaluate import count_verdicts, evaluate
 from oorl.evaluation.ranking import score_groups
 from oorl.policy.generation import Sampling
+from oorl.policy.length_budget import LengthBudget
 from oorl.policy.model import Policy, build_tiny_qwen3, load_policy, load_tokenizer
 from oorl.policy.prompts import IR_TAG, Prompter, fenced, ir_text, translation_text
 from oorl.policy.scoring import Budget
@@ -73,12 +74,15 @@ def run_quickstart(
     )
     warm = stages.run("warmup", "warm-up: supervised, on a corpus with wrong transliterations",
                       lambda: _warm_up(root, settings, seed))  # fmt: skip
-    before = stages.run(
-        "before", "pass@1 and IR ranking before OORL", lambda: _evaluate(root, "warmup", settings, seed)
-    )
     config = training_config(root, settings, seed, arm, overrides)
+    longest = config.gepo.max_tokens
+    before = stages.run(
+        "before", "pass@1 and IR ranking before OORL", lambda: _evaluate(root, "warmup", settings, seed, longest)
+    )
     stages.run("training", f"{arm}: {config.training.steps} steps", lambda: _train(root, config))
-    after = stages.run("after", "pass@1 and IR ranking after OORL", lambda: _evaluate(root, "model", settings, seed))
+    after = stages.run(
+        "after", "pass@1 and IR ranking after OORL", lambda: _evaluate(root, "model", settings, seed, longest)
+    )
     metrics = [row for _, row in read_jsonl(root / "metrics.jsonl")]
     report = make_report(seed, arm, settings, config, data, warm, before, after, metrics, stages.wall_s, root)
     (root / "report.json").write_text(json.dumps(report, indent=2) + "\n")
@@ -148,7 +152,7 @@ def _tokenizer_texts(examples: Sequence[WarmupExample], groups: Sequence[IRGroup
         yield from (fenced(member["ir"], IR_TAG) for member in group.winners)
 
 
-def _evaluate(root: Path, model: str, settings: QuickstartSettings, seed: int) -> dict:
+def _evaluate(root: Path, model: str, settings: QuickstartSettings, seed: int, max_tokens: int) -> dict:
     policy, tokenizer = load_policy(root / model), load_tokenizer(root / model)
     prompter, problems = Prompter(tokenizer), read_problems(root / "data" / "heldout.jsonl")
     sampled = Sampling(settings.max_new_tokens, tokenizer.eos_token_id, group_size=settings.eval_samples)
@@ -158,7 +162,10 @@ def _evaluate(root: Path, model: str, settings: QuickstartSettings, seed: int) -
             "sampled": evaluate(policy, prompter, problems, pool, sampled, seed=seed, label="sampled, T = 1"),
             "greedy": evaluate(policy, prompter, problems, pool, greedy, seed=seed, label="greedy"),
         }
-    scores = score_groups(policy, prompter, read_ir_groups(root / "data" / "heldout_groups.jsonl"), SCORING)
+    length = LengthBudget(max_tokens)
+    scores = score_groups(policy, prompter, read_ir_groups(root / "data" / "heldout_groups.jsonl"), SCORING, length)
+    if length.dropped_anything:
+        print(f"held-out IR groups: {length}")
     return {
         "pairs": [outcome.pair for outcome in outcomes["greedy"]],
         **{name: [outcome.pass_at(1) for outcome in found] for name, found in outcomes.items()},

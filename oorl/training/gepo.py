@@ -11,22 +11,16 @@ DPO over the pairs of a group (``gepo.loss``) is a loss of the same scores and g
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
 
 import torch
 from oorl_kernels import GepoLoss, dpo_loss, gepo_loss
 from torch import Tensor
 
 from oorl.config import Config
-from oorl.data.ir_groups import IRGroup
-from oorl.data.jsonl import read_jsonl, write_jsonl
 from oorl.policy.model import Policy
 from oorl.policy.packing import PackedBatch
 from oorl.policy.preference import PreferenceGroup, member_trees, score_members
-from oorl.policy.prompts import Prompter
 from oorl.policy.scoring import Budget
 from oorl.training.mesh import World
 from oorl.training.metrics import StepMetrics
@@ -74,7 +68,7 @@ def backward_gepo_loss(
     budget = Budget(config.training.row_tokens, config.training.micro_batch_tokens)
     normalize = config.gepo.length_normalize
     normalizer = max(world.sum([len(groups)])[0], 1.0)
-    batches = _packed(groups, budget, world)
+    batches = pack_groups(groups, budget, world)
     scores = score_members(policy, batches, length_normalize=normalize).requires_grad_()
     if groups:
         result = group_loss(scores, groups, config, normalizer)
@@ -95,59 +89,7 @@ def backward_gepo_loss(
         (batch.sum_per_sequence(logprobs) * coefficients).sum().backward()
 
 
-def with_reference(
-    policy: Policy,
-    groups: Sequence[PreferenceGroup],
-    records: Sequence[IRGroup],
-    config: Config,
-    world: World,
-    key: str,
-    cache: Path,
-) -> list[PreferenceGroup]:
-    """Give every group its reference scores: its record's or the cache file's under ``key``, else ``policy``'s.
-
-    ``policy`` must hold the reference's weights, which are those of the run's start. Groups are static, so this
-    happens once; what was missing is written to the cache file.
-    """
-    stored = (
-        {(row["digest"], row["key"]): tuple(row["scores"]) for _, row in read_jsonl(cache)} if cache.exists() else {}
-    )
-    known = {}
-    for group, record in zip(groups, records, strict=True):
-        known[group.digest] = _cached(record, key) or stored.get((group.digest, key), ())
-    known = world.from_main(known)  # the ranks may not see the file alike
-    missing = [group for group in groups if not known[group.digest]]
-    if missing:
-        mine = missing[world.rank :: world.size]
-        budget = Budget(config.training.row_tokens, config.training.micro_batch_tokens)
-        batches = _packed(mine, budget, world)
-        scores = score_members(policy, batches, length_normalize=config.gepo.length_normalize)
-        parts = scores.split([len(group.members) for group in mine]) if mine else ()
-        local = {group.digest: tuple(part.tolist()) for group, part in zip(mine, parts, strict=True)}
-        for scored in world.gather(local):
-            known |= scored
-        if world.is_main:
-            write_jsonl(cache, ({"digest": digest, "key": key, "scores": known[digest]} for digest in known))
-    return [replace(group, ref_scores=known[group.digest]) for group in groups]
-
-
-def reference_key(model_dir: Path, prompter: Prompter, config: Config, device: torch.device) -> str:
-    """sha256 of all that decides a reference score: weights, tokenizer, template, dtype, length_normalize."""
-    digest = hashlib.sha256()
-    for path in sorted([model_dir / "config.json", *model_dir.glob("*.safetensors"), *model_dir.glob("*.bin")]):
-        with path.open("rb") as handle:
-            digest.update(hashlib.file_digest(handle, "sha256").digest())
-    dtype = "bfloat16" if device.type == "cuda" else "float32"
-    digest.update(f"{prompter.fingerprint}/{dtype}/{config.gepo.length_normalize}".encode())
-    return digest.hexdigest()
-
-
-def _cached(record: IRGroup, key: str) -> tuple[float, ...]:
-    scores = record.ref_scores.get(key, {})
-    names = [member["id"] for member in (*record.winners, *record.losers)]
-    return tuple(scores[name] for name in names) if all(name in scores for name in names) else ()
-
-
-def _packed(groups: Sequence[PreferenceGroup], budget: Budget, world: World) -> list[PackedBatch]:
+def pack_groups(groups: Sequence[PreferenceGroup], budget: Budget, world: World) -> list[PackedBatch]:
+    """Batches of all members of this rank's groups, as many as the rank with the most has."""
     trees = member_trees(groups)
     return budget.pack(trees, num_batches=world.max(len(budget.pack(trees))))

@@ -13,6 +13,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
+from oorl.errors import UsageError
+
 
 @dataclass(frozen=True)
 class World:
@@ -63,27 +65,30 @@ class World:
 
 
 @contextmanager
-def join_world(timeout_s: float = 1800.0) -> Iterator[World]:
+def join_world(timeout_s: float = 1800.0, device: str = "auto") -> Iterator[World]:
     """Join the ranks torchrun started, or be alone; ``timeout_s`` must lie far above the deadline of a reward batch.
 
-    A single GPU process also gets a process group: FSDP's mixed precision keeps its fp32 master weights.
+    ``device`` is auto (a GPU where there is one), cpu or cuda. A single GPU process also gets a process group: FSDP's
+    mixed precision keeps its fp32 master weights.
     """
     launched = "WORLD_SIZE" in os.environ
-    cuda = torch.cuda.is_available()
+    cuda = torch.cuda.is_available() and device != "cpu"
+    if device == "cuda" and not cuda:
+        raise UsageError("device cuda: torch finds no CUDA device here; choose cpu, or auto")
     if not (launched or cuda):
         yield World()
         return
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
-    device = torch.device("cuda", local_rank) if cuda else torch.device("cpu")
+    own = torch.device("cuda", local_rank) if cuda else torch.device("cpu")
     options: dict[str, Any] = {"timeout": timedelta(seconds=timeout_s)}
     if cuda:
-        torch.cuda.set_device(device)
-        options["device_id"] = device
+        torch.cuda.set_device(own)
+        options["device_id"] = own
     if not launched:
         options |= {"store": dist.HashStore(), "rank": 0, "world_size": 1}
     dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", **options)
     try:
         size = dist.get_world_size()
-        yield World(dist.get_rank(), size, local_rank, device, init_device_mesh(device.type, (size,)))
+        yield World(dist.get_rank(), size, local_rank, own, init_device_mesh(own.type, (size,)))
     finally:
         dist.destroy_process_group()

@@ -12,20 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 from oorl.config import Config, check
-from oorl.data.ir_groups import read_ir_groups
+from oorl.data.ir_groups import stream_ir_groups
+from oorl.data.jsonl import write_jsonl
 from oorl.data.problems import Problem, read_problems
 from oorl.errors import UsageError, UserError
+from oorl.policy.length_budget import LengthBudget
 from oorl.policy.model import Policy, load_policy, load_tokenizer, shard
 from oorl.policy.preference import PreferenceGroup, preference_group
 from oorl.policy.prompts import Prompter
+from oorl.policy.scoring import Budget
 from oorl.reward import PoolConfig, RewardPool
 from oorl.reward.languages import missing_toolchain
 from oorl.training.checkpoint import Progress, check_same_run, latest_checkpoint, load_checkpoint, resolved
-from oorl.training.gepo import reference_key, with_reference
 from oorl.training.mesh import World
 from oorl.training.optimizer import build_optimizer
+from oorl.training.reference import ScoreJournal, reference_key, stored_scores, with_reference
 from oorl.training.rollout import Task
 
 
@@ -77,7 +81,7 @@ def set_up(config: Config, world: World, *, resume: bool) -> Run:
     tasks = _tasks(config.data.problems, prompter, config, world) if config.objective.w_rl else []
     held_out = _tasks(config.data.held_out, prompter, config, world) if config.training.evaluate_every else []
     policy = _policy(config, world, config.model.gradient_checkpointing)
-    _check_vocabulary(policy, prompter, config)
+    check_vocabulary(policy, prompter, config.model.path)
     optimizer = build_optimizer(policy, config.optimizer)
     reference = None
     if config.objective.kl_coef and config.objective.w_rl:
@@ -183,44 +187,58 @@ def _check_toolchains(problems: Sequence[Problem], path: str) -> None:
 
 
 def _groups(policy: Policy, prompter: Prompter, config: Config, world: World, out_dir: Path) -> list[PreferenceGroup]:
-    path, limit = config.data.groups, config.gepo.max_tokens
-    pairs = [(preference_group(record, prompter), record) for record in read_ir_groups(path)]
-    kept = [(group, record) for group, record in pairs if len(group.prompt) + max(map(len, group.members)) <= limit]
-    if not kept:
-        raise UserError(f"{path}: every group has a member longer than gepo.max_tokens={limit}; raise it")
-    if world.is_main and len(kept) < len(pairs):
-        print(
-            f"{path}: {len(pairs) - len(kept)} of {len(pairs)} groups exceed gepo.max_tokens={limit} and are left out"
-        )
-    groups, records = zip(*kept, strict=True)
-    key = reference_key(Path(config.model.path), prompter, config, policy.device)
-    return with_reference(policy, groups, records, config, world, key, out_dir / "ref_scores.jsonl")
+    """The groups within the length budget, with their reference scores; counts go to the run directory."""
+    path, length = config.data.groups, LengthBudget(config.gepo.max_tokens)
+    normalize = config.gepo.length_normalize
+    directory = Path(config.model.path)
+    key = reference_key(directory, prompter, length_normalize=normalize, device=policy.device) if world.is_main else ""
+    key = world.from_main(key)
+    groups, stored = [], {}
+    for record in tqdm(stream_ir_groups(path), desc="IR groups", unit="group", delay=1, disable=not world.is_main):
+        group = length.keep(preference_group(record, prompter))
+        if group is not None:
+            groups.append(group)
+            stored |= stored_scores(record, key)
+    if not groups:
+        raise UserError(f"{path}: {length.nothing_left()}; raise gepo.max_tokens")
+    if world.is_main:
+        if length.dropped_anything:
+            print(f"{path}: {length}")
+        write_jsonl(out_dir / "groups.json", [{"file": path, **length.to_json()}])
+    budget = Budget(config.training.row_tokens, config.training.micro_batch_tokens)
+    with ScoreJournal(out_dir / "ref_scores.jsonl" if world.is_main else None, key, world) as journal:
+        return with_reference(policy, groups, stored, journal, budget, world, length_normalize=normalize)
 
 
-def _check_vocabulary(policy: Policy, prompter: Prompter, config: Config) -> None:
+def check_vocabulary(policy: Policy, prompter: Prompter, directory: str) -> None:
+    """UserError when the tokenizer has tokens that the model does not know."""
     known, needed = policy.model.get_input_embeddings().num_embeddings, len(prompter.tokenizer)
     if needed > known:
         raise UserError(
-            f"{config.model.path}: the tokenizer has {needed} tokens, but the model knows only {known}; "
+            f"{directory}: the tokenizer has {needed} tokens, but the model knows only {known}; "
             "resize its embeddings or use the tokenizer it was trained with"
         )
 
 
 def _check_lengths(policy: Policy, tasks: Sequence[Task], groups: Sequence[PreferenceGroup], config: Config) -> None:
-    """Learned positions end somewhere; rotary ones only promise less beyond."""
-    limit = getattr(policy.model.config.get_text_config(), "max_position_embeddings", None) or math.inf
+    limit = position_limit(policy)
     longest = max((len(task.prompt) + config.rollout.max_new_tokens for task in tasks), default=0)
     if longest > limit:
         raise UserError(
             f"{config.model.path}: prompt and completion may take {longest} tokens, but the model has {limit} "
             "positions; lower rollout.max_new_tokens or data.max_prompt_tokens"
         )
-    longest = max((len(group.prompt) + max(map(len, group.members)) for group in groups), default=0)
+    longest = max((group.longest for group in groups), default=0)
     if longest > limit:
         raise UserError(
             f"{config.model.path}: the longest IR group member takes {longest} tokens, but the model has {limit} "
             "positions; lower gepo.max_tokens"
         )
+
+
+def position_limit(policy: Policy) -> float:
+    """Most tokens of a sequence. Learned positions end somewhere; rotary ones only promise less beyond."""
+    return getattr(policy.model.config.get_text_config(), "max_position_embeddings", None) or math.inf
 
 
 def _policy(config: Config, world: World, gradient_checkpointing: bool) -> Policy:
