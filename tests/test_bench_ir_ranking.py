@@ -184,8 +184,8 @@ def test_arms_start_from_one_base_and_differ_in_their_loss(finished) -> None:
             rows = [row for _, row in read_jsonl(Path(config.training.out_dir) / "metrics.jsonl")]
             assert len(rows) == SMALL.updates
             assert rows[0]["loss/gepo"] == pytest.approx(math.log(2), abs=1e-6), "at the reference every margin is 0"
-            reference = read_jsonl(Path(config.training.out_dir) / "ref_scores.jsonl")
-            starts[arm] = {row["digest"]: row["scores"] for _, row in reference}
+            journal = read_jsonl(Path(config.training.out_dir) / "ref_scores.jsonl")
+            starts[arm] = {digest: score for _, row in journal for digest, score in row["scores"].items()}
             assert rows[-1]["gepo/margin"] != 0.0
         seen.update(map(json.dumps, starts.values()))
         scores = outcome["scores"][seed]

@@ -24,27 +24,25 @@ class Candidate:
         return f"lr{self.lr:g}{preference}"
 
 
-PREFERENCE = tuple(
-    Candidate(lr, beta, normalize) for lr in (3e-4, 1e-3) for beta, normalize in ((0.1, False), (10.0, True))
-)
-LIKELIHOOD = tuple(Candidate(lr) for lr in (1e-4, 3e-4, 1e-3, 2e-3))
+PREFERENCE = (Candidate(1e-3, 0.1), Candidate(1e-3, 10.0, True), Candidate(3e-4, 10.0, True))
+LIKELIHOOD = (Candidate(3e-4), Candidate(1e-3))
 
 
 @dataclass(frozen=True)
 class Settings:
     """Sizes of split, model and training, and each arm's grid."""
 
-    train_groups: int = 400
-    validation_groups: int = 60
+    train_groups: int = 320
+    validation_groups: int = 50
     heldout_groups: int = 150
     train_members: int = 4  # winners, and losers, of a training group, drawn from its own; others are whole
     vocab_size: int = 1024
     hidden_size: int = 128
     num_layers: int = 4
-    warmup_steps: int = 500
+    warmup_steps: int = 300
     warmup_batch: int = 8  # source -> winner pairs a step
     warmup_lr: float = 2e-3
-    updates: int = 100
+    updates: int = 80
     groups_per_update: int = 4
     likelihood: tuple[Candidate, ...] = LIKELIHOOD
     dpo: tuple[Candidate, ...] = PREFERENCE
