@@ -7,6 +7,7 @@ import json
 import math
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tiny
@@ -30,8 +31,9 @@ from bench.ir_ranking.measures import (
 from bench.ir_ranking.report import ALL, SCHEMA, study_rows
 from bench.ir_ranking.settings import ARMS, Candidate, Settings
 from bench.ir_ranking.split import split_groups, thinned
-from bench.ir_ranking.study import Study, arm_config, run_study
+from bench.ir_ranking.study import Study, arm_config, follow_winners, run_study
 from bench.rows import read_rows
+from oorl.config import override
 from oorl.data.ir_groups import IRGroup, read_ir_groups, write_ir_groups
 from oorl.data.jsonl import read_jsonl
 from oorl.errors import UserError
@@ -39,6 +41,9 @@ from oorl.policy.model import load_policy, load_tokenizer
 from oorl.policy.packing import pack
 from oorl.policy.preference import member_trees, preference_group
 from oorl.policy.prompts import Prompter
+from oorl.training.checkpoint import Progress
+from oorl.training.loop import next_groups
+from oorl.training.mesh import World
 
 KINDS = (("hard", "direct", ["shift_kind"]), ("easy", "reopt", ["drop_store"]), ("hard", "reopt", ["drop_store"]))
 SMALL = Settings(
@@ -206,6 +211,31 @@ def test_scores_are_summed_logprobs_of_whole_answers(finished) -> None:
         assert scores.tokens == tuple(len(member) for member in group.members)
 
 
+def test_the_control_sees_the_trainers_groups_in_order_and_their_winners_alone(finished, tmp_path, monkeypatch) -> None:
+    study, _ = finished
+    config = override(arm_config(study, 1, "likelihood", Candidate(1e-3)), [f"training.out_dir={tmp_path}"])
+    seen, backward = [], stages_of_study.backward_likelihood
+
+    def observed(policy, groups):
+        if not seen:
+            winners = [member for group in groups for member in group.members[: group.num_winners]]
+            (batch,) = pack(member_trees(groups), row_tokens=10**5, batch_tokens=10**5)
+            sums = batch.sum_per_sequence(policy.score(batch)[0].detach()).split([len(g.members) for g in groups])
+            total = sum(float(of[: group.num_winners].sum()) for of, group in zip(sums, groups, strict=True))
+            assert backward(policy, groups) == pytest.approx(-total / sum(map(len, winners)), rel=1e-4)
+            policy.zero_grad()
+        seen.append([group.group_id for group in groups])
+        return backward(policy, groups)
+
+    monkeypatch.setattr(stages_of_study, "backward_likelihood", observed)
+    follow_winners(config)
+    prompter = Prompter(load_tokenizer(study.base(1)))
+    groups = [preference_group(record, prompter) for record in read_ir_groups(study.part("train"))]
+    run = SimpleNamespace(config=config, groups=groups, progress=Progress(), world=World())
+    assert seen == [[group.group_id for group in next_groups(run)] for _ in range(SMALL.updates)]
+    assert (tmp_path / "model" / "config.json").exists()
+
+
 def test_the_candidate_that_ranks_validation_best_is_chosen(finished) -> None:
     _, outcome = finished
     trials, chosen = outcome["trials"]["dpo"], outcome["chosen"]["dpo"]
@@ -216,7 +246,7 @@ def test_the_candidate_that_ranks_validation_best_is_chosen(finished) -> None:
 
 def test_a_finished_study_runs_nothing_again(finished, monkeypatch, capsys) -> None:
     study, outcome = finished
-    for name in ("train", "warm_up", "_follow_winners", "_score", "train_tokenizer"):
+    for name in ("train", "warm_up", "follow_winners", "_score", "train_tokenizer"):
         monkeypatch.setattr(stages_of_study, name, lambda *_, **__: pytest.fail("ran again"))
     again = run_study(study, [0, 1])
     assert again == outcome and "finished before" in capsys.readouterr().out

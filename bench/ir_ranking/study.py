@@ -181,7 +181,7 @@ def _best(grid: Sequence[Candidate], shares: dict[str, float]) -> Candidate:
 def _arm(study: Study, stages: Stages, seed: int, arm: str, candidate: Candidate) -> str:
     """Train an arm unless that is done, and return its stage; a trial is also the run of the seed that chooses."""
     name = f"seed {seed}: {arm} {candidate.label}"
-    run = _follow_winners if arm == "likelihood" else _prefer
+    run = follow_winners if arm == "likelihood" else _prefer
     stages.run(name, name, lambda: run(arm_config(study, seed, arm, candidate)))
     return name
 
@@ -200,7 +200,7 @@ def _prefer(config: Config) -> dict:
     return result.last
 
 
-def _follow_winners(config: Config) -> dict:
+def follow_winners(config: Config) -> dict:
     """The control: likelihood of the winners, with the optimizer and the groups, in order, of the trainer's runs."""
     policy, prompter = load_policy(config.model.path), Prompter(load_tokenizer(config.model.path))
     groups = [preference_group(group, prompter) for group in read_ir_groups(config.data.groups)]
@@ -208,7 +208,7 @@ def _follow_winners(config: Config) -> dict:
     order, loss = derived_seed(config.training.seed, "groups"), 0.0
     for step in tqdm(range(config.training.steps), desc="likelihood", unit="step", dynamic_ncols=True):
         picked = [groups[index] for index in take(len(groups), order, step * number, number)]
-        loss = _backward_likelihood(policy, picked)
+        loss = backward_likelihood(policy, picked)
         lr = learning_rate(step, config.training.steps, config.optimizer)
         apply_update(policy, optimizer, lr, config.optimizer.max_grad_norm)
     model = Path(config.training.out_dir) / "model"
@@ -217,7 +217,7 @@ def _follow_winners(config: Config) -> dict:
     return {"loss": loss}
 
 
-def _backward_likelihood(policy: Policy, groups: Sequence[PreferenceGroup]) -> float:
+def backward_likelihood(policy: Policy, groups: Sequence[PreferenceGroup]) -> float:
     """Add the gradient of the winners' mean negative log-prob a token, and return that."""
     trees = [Tree(g.prompt, g.members[: g.num_winners], tuple(range(g.num_winners))) for g in groups]
     num_tokens = sum(len(response) for tree in trees for response in tree.responses)
