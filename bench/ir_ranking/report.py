@@ -19,7 +19,7 @@ from bench.ir_ranking.measures import (
     rankings,
     winner_variances,
 )
-from bench.ir_ranking.settings import ARMS
+from bench.ir_ranking.settings import ARMS, Candidate
 from bench.ir_ranking.study import Study
 from oorl.data.ir_groups import IRGroup, read_ir_groups
 
@@ -28,6 +28,7 @@ FILE_NAME = "ir-ranking.jsonl"
 SCHEMA = "oorl.ir_ranking/1"  # not a provider's row: the benchmark's report passes it over
 ALL = "all"  # in place of a seed: rankings averaged group by group over the seeds
 COMPARED = (("gepo", "dpo"), ("gepo", "base"), ("dpo", "base"), ("likelihood", "base"))
+FEWEST_DRAWN = 20  # held-out groups with a kind of loser; of fewer, the interval says nothing
 COLOURS = {"base": "#999999", "likelihood": "#E69F00", "dpo": "#D55E00", "gepo": "#0072B2"}
 NAMES = {"base": "base model", "likelihood": "likelihood of winners", "dpo": "DPO", "gepo": "GEPO"}
 
@@ -109,7 +110,7 @@ def _seed_table(found: Sequence[dict]) -> str:
         if row["arm"] in COLOURS and row["seed"] != ALL:
             shares = " | ".join(f"{row['ranked'][order]['mean']:.1%}" for order in ORDERS)
             variance = row.get("winner_variance", {RATIO: 0.0, TOKEN_RATIO: 0.0})
-            candidate = ", ".join(f"{name} {value}" for name, value in row.get("candidate", {}).items())
+            candidate = Candidate(**row["candidate"]).label if "candidate" in row else ""
             spread = f"{variance[RATIO]:.3g} | {variance[TOKEN_RATIO]:.2e}"
             lines.append(f"| {row['seed']} | {NAMES[row['arm']]} | {candidate} | {shares} | {spread} |")
     return "\n".join(lines)
@@ -141,17 +142,18 @@ def _cell(share: dict, signed: bool = False) -> str:
 
 
 def draw(found: Sequence[dict], path: Path) -> None:
-    """Shares by order and by kind of loser, arms side by side; lines are intervals, dots the seeds."""
+    """Shares by order and by kind of loser, arms side by side; lines are intervals, small dots the seeds."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11.0, 6.4), layout="constrained")
+    base = _one(found, "base", ALL)
+    kinds = [kind for kind in _kinds(base, TOKEN) if base["ranked"][f"{TOKEN}; {kind}"]["groups"] >= FEWEST_DRAWN]
+    figure = Figure(figsize=(11.0, 2.0 + 0.36 * max(len(kinds), 8)), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))
-    kinds = _kinds(_one(found, "base", ALL), TOKEN)
     _panel(left, found, list(ORDERS), list(ORDERS))
     _panel(right, found, [f"{TOKEN}; {kind}" for kind in kinds], [kind.split(" ", 1)[1] for kind in kinds])
     left.set_title("pairs of held-out groups ranked right, by order")
     right.set_title(f"by kind of loser, order: {TOKEN}")
-    left.legend(frameon=False, fontsize=8, loc="lower right")
+    figure.legend(*left.get_legend_handles_labels(), frameon=False, ncols=len(COLOURS), loc="outside lower center")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 
