@@ -31,6 +31,12 @@ def of_range(name: str) -> tuple[str, str]:
 
 
 PLAIN = ("int plus(int a, int b) { return a + b; }",)
+WITH_HELPER = (
+    "static int twice(int a) { return 2 * a; }",
+    "// contract: p[1]",
+    "int f(const struct point *p) { static const int bonus[2] = {5, 9}; return twice(p->y) + bonus[p->x & 1]; }",
+)
+LIMITED = ("int f(int a) { return a % LIMIT; }",)
 
 
 def batched(*sources: Source) -> list[list[int]]:
@@ -39,7 +45,8 @@ def batched(*sources: Source) -> list[list[int]]:
 
 def test_what_agrees_is_compiled_together():
     sources = [
-        source(POINT, *of_point("f")), source(*PLAIN), source(RANGE, *of_range("g")), source(POINT, RANGE, *of_range("h")),
+        source(POINT, *of_point("f")), source(*PLAIN), source(RANGE, *of_range("g")),
+        source(POINT, RANGE, *of_range("h")),
         source("#include <stdint.h>", "uint8_t low(uint32_t a) { return (uint8_t)a; }"),
     ]  # fmt: skip
     [(language, batch)] = batches_of(sources)
@@ -51,9 +58,9 @@ def test_what_agrees_is_compiled_together():
     ("first", "second"),
     [
         ((POINT, *of_point("f")), (OTHER_POINT, *of_point("g"))),
-        (("#define LIMIT 4", "int f(int a) { return a % LIMIT; }"), ("#define LIMIT 5", "int f(int a) { return a % LIMIT; }")),
-        (("#define LIMIT 4", "int f(int a) { return a % LIMIT; }"), ("int g(int LIMIT) { return LIMIT + 1; }",)),
-        (("int g(int LIMIT) { return LIMIT + 1; }",), ("#define LIMIT 4", "int f(int a) { return a % LIMIT; }")),
+        (("#define LIMIT 4", *LIMITED), ("#define LIMIT 5", *LIMITED)),
+        (("#define LIMIT 4", *LIMITED), ("int g(int LIMIT) { return LIMIT + 1; }",)),
+        (("int g(int LIMIT) { return LIMIT + 1; }",), ("#define LIMIT 4", *LIMITED)),
         (("#if 1", "typedef int word;", "#endif", "int f(int a) { return (word)a; }"), PLAIN),
         (("static const int steps[2] = {1, 2};", "int f(int a) { return steps[a & 1]; }"),
          ("static const int steps[2] = {3, 4};", "int f(int a) { return steps[a & 1]; }")),
@@ -72,9 +79,8 @@ def test_equal_declarations_stay_together_whatever_they_are():
 
 def test_a_text_compiled_among_others_is_the_text_compiled_alone(monkeypatch):
     sources = [
-        source(POINT, *of_point("f")), source(OTHER_POINT, *of_point("f")), source(RANGE, *of_range("f")), source(*PLAIN),
-        source(POINT, "static int twice(int a) { return 2 * a; }", "// contract: p[1]",
-               "int f(const struct point *p) { static const int bonus[2] = {5, 9}; return twice(p->y) + bonus[p->x & 1]; }"),
+        source(POINT, *of_point("f")), source(OTHER_POINT, *of_point("f")), source(RANGE, *of_range("f")),
+        source(*PLAIN), source(POINT, *WITH_HELPER),
     ]  # fmt: skip
     calls = []
     front_end = compiling.run_front_end

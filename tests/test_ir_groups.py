@@ -16,6 +16,7 @@ from oorl.errors import UsageError, UserError  # noqa: E402
 from oorl.ir import IRConfig, build_groups, sources_of_file  # noqa: E402
 from oorl.ir.clean import alpha_sha, instruction_count, reparsed  # noqa: E402
 from oorl.ir.generator import program_sources  # noqa: E402
+from oorl.ir.groups import Known  # noqa: E402
 from oorl.ir.layout import arguments_from_json  # noqa: E402
 from oorl.ir.reverify import reverify  # noqa: E402
 from oorl.ir.signature import CSignature  # noqa: E402
@@ -232,6 +233,23 @@ def test_files_that_hold_no_function_are_named(tmp_path):
 def test_impossible_settings_are_refused(setting):
     with pytest.raises(UsageError, match=next(iter(setting)).split("_")[-1]):
         IRConfig(**setting)
+
+
+def test_the_same_function_under_other_names_makes_one_group(tmp_path):
+    path = tmp_path / "twins.c"
+    path.write_text(
+        "long long first(long long a, long long b) { return a > b ? a - b : a * 3; }\n"
+        "long long second(long long x, long long y) { return x > y ? x - y : x * 3; }\n"
+        "long long third(long long x, long long y) { return x > y ? x - y : x * 5; }\n"
+    )
+    sources, _ = sources_of_file(path)
+    assert len({source.cluster for source in sources}) == 3
+    config = IRConfig(max_winners=4, max_losers=4)
+    first, second, third = build_groups(sources, config, jobs=1)
+    assert first.group and third.group
+    assert second.reason == "duplicate: a winner is one of an earlier group"
+    [again] = build_groups(sources[1:2], config, jobs=1, known=Known([first.group]))
+    assert again.reason == second.reason
 
 
 def test_statistics_add_up(outcomes):

@@ -6,6 +6,7 @@ import copy
 import json
 import random
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from fuzzing import DEEP
@@ -70,6 +71,7 @@ FAULTS = [
     ("losers.0.kill_rate", 0, "WrongValue: losers[0].kill_rate: 0 is not above 0 and at most 1"),
     ("losers.0.kill_rate", 1.25, "WrongValue: losers[0].kill_rate: 1.25 is not above 0 and at most 1"),
     ("losers.0.kill_rate", float("nan"), "WrongType: losers[0].kill_rate: expected a number, found nan"),
+    ("losers.0.bin", "hardest", "WrongValue: losers[0].bin: 'hardest' is none of hard, mid, easy"),
     ("losers.0.distance_nearest", -0.5, "WrongValue: losers[0].distance_nearest: -0.5 is not between 0 and 1"),
     ("losers.0.witness", None, "WitnessMissing: losers[0].witness: nothing shows that it is a loser"),
     ("losers.0.witness", "w", "WrongType: losers[0].witness: expected an object, found 'w'"),
@@ -96,6 +98,14 @@ def test_every_fault_of_a_row_is_named(path, value, fault, tmp_path, capsys):
     assert main(["data", "check", written(tmp_path / "g.jsonl", GROUP, {**row, "dedup_cluster": "other"})]) == 1
     said = capsys.readouterr().out
     assert f"g.jsonl:2: {fault}" in said and f"2 rows, 1 kept, 1 refused: {fault.split(':')[0]} (1)" in said
+
+
+def test_every_kind_of_fault_is_documented():
+    page = (Path(__file__).parents[1] / "docs" / "ir-groups.md").read_text()
+    kinds = {fault.split(":")[0] for *_, fault in FAULTS} | {"ParseError", "SplitLeak", "LLVM", "WinnerMismatch"}
+    assert [kind for kind in sorted(kinds) if f"`{kind}`" not in page] == []
+    fields = {*GROUP, *GROUP["source"], *GROUP["inputs"], *GROUP["winners"][0], *GROUP["losers"][0]} - {"schema"}
+    assert [name for name in sorted(fields) if f"`{name}`" not in page] == []
 
 
 def test_a_sound_row_has_no_fault():

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from oorl.data import model_commands
 from oorl.data.check import check_file, reasons
 from oorl.data.group_checks import completeness
-from oorl.data.ir_groups import group_from_json
+from oorl.data.ir_groups import group_from_json, stream_ir_groups
 from oorl.data.problems import Problem, write_problems
 from oorl.data.rows import read_rows, write_rows
 from oorl.errors import UsageError, UserError
@@ -61,17 +61,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     stats = actions.add_parser("stats", help="what a file of IR groups holds: a table, and figures where asked for")
     stats.add_argument("file", metavar="FILE", help="rows of schema oorl.ir_group/1")
     stats.add_argument("--out", metavar="NAME", help="also write NAME.stats.json and NAME.stats.png")
+    leak = actions.add_parser("leak", help="whether looks alone tell losers from winners: trees on surface features")
+    leak.add_argument("file", metavar="FILE", help="rows of schema oorl.ir_group/1, of 1000 functions or more")
+    leak.add_argument("--seed", type=int, default=0, help="draws folds and resamples (default 0)")
     model_commands.add_arguments(actions)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do one action; 1 when ``check`` refused a row, or a group does not reproduce."""
+    """Do one action; 1 when ``check`` refused a row, a group does not reproduce, or looks tell losers apart."""
     if args.action == "generate":
         return _generate(args)
     if args.action in model_commands.ACTIONS:
         return model_commands.run(args)
     if args.action == "stats":
         return _stats(args.file, args.out)
+    if args.action == "leak":
+        return _leak(args.file, args.seed)
     if args.action == "convert":
         return _convert(args.file, args.out)
     if args.jobs is not None and not (args.reverify and args.jobs >= 1):
@@ -111,6 +116,21 @@ def _stats(path: str, out: str | None) -> int:
         print(f"wrote {out}.stats.json")
         print(draw_if_possible(statistics, Path(f"{out}.stats.png")))
     return 0
+
+
+def _leak(path: str, seed: int) -> int:
+    from oorl.ir.leak import BOUNDS, leak_test
+
+    groups = tqdm(stream_ir_groups(path), desc="groups", unit="", file=sys.stderr)
+    leaks = leak_test(groups, seed)
+    print("Losers told from winners by gradient-boosted trees on surface features, functions held out")
+    print(f"{'a text is seen':16}{'AUC':>8}{'95% interval':>18}{'pairs ordered right':>22}")
+    for leak in leaks:
+        interval = f"{leak.low:.3f} to {leak.high:.3f}"
+        print(f"{leak.features:16}{leak.auc:8.3f}{interval:>18}{leak.paired:22.3f}")
+    if not leaks[0].within_bounds:
+        print(f"the interval of the first line leaves {BOUNDS[0]} to {BOUNDS[1]}: looks tell losers from winners")
+    return 0 if leaks[0].within_bounds else 1
 
 
 def _generate(args: argparse.Namespace) -> int:

@@ -12,13 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from oorl.data.ref_scores import check_ref_scores
+
 SCHEMA = "oorl.ir_group/1"
 FEWEST = {"winners": 2, "losers": 1}
+GRADES = ("hard", "mid", "easy")
 TYPE_NAMES = {str: "text", int: "a whole number", float: "a number", list: "a list", dict: "an object"}
 
 _GROUP = {
     "group_id": str, "source": dict, "signature": dict, "inputs": dict, "toolchain": dict, "naming": str,
-    "winners": list, "losers": list, "split": str, "dedup_cluster": str, "ref_scores": dict,
+    "winners": list, "losers": list, "split": str, "dedup_cluster": str,
 }  # fmt: skip
 _SOURCE = {"language": str, "code": str, "entry": str, "sha256": str, "licence": str, "origin": str}
 _INPUTS = {"generator_version": int, "n": int, "n_ub_dropped": int, "args": list, "expected": list}
@@ -48,6 +51,7 @@ def structure(row: Mapping[str, Any]) -> None:
     _typed(row["source"], _SOURCE, "source.", _NEEDED["source."])
     _typed(row["inputs"], _INPUTS, "inputs.", ())
     _typed(row["toolchain"], _TOOLCHAIN, "toolchain.", ())
+    check_ref_scores(row.get("ref_scores", {}))
     _whole_text(row)
     ids: dict[str, str] = {}
     texts: dict[str, str] = {}
@@ -67,7 +71,7 @@ def structure(row: Mapping[str, Any]) -> None:
 
 def completeness(row: Mapping[str, Any]) -> None:
     """Raise ValueError unless a row of sound structure has every field of the schema, and they fit together."""
-    _typed(row, _GROUP, "", _GROUP.keys() - {"ref_scores"})
+    _typed(row, _GROUP, "", _GROUP)
     if not row["source"].get("licence"):
         raise ValueError("LicenceMissing: source.licence: give the SPDX name of the sources' licence, or 'unknown'")
     _typed(row["source"], _SOURCE, "source.", _SOURCE)
@@ -124,6 +128,8 @@ def _member(member: dict, side: str, place: str) -> None:
             _typed(member["witness"], _WITNESS, f"{place}.witness.", ())
         if not 0 < member.get("kill_rate", 1) <= 1:
             raise ValueError(f"WrongValue: {place}.kill_rate: {member['kill_rate']} is not above 0 and at most 1")
+        if member.get("bin", GRADES[0]) not in GRADES:
+            raise ValueError(f"WrongValue: {place}.bin: {_shown(member['bin'])} is none of {', '.join(GRADES)}")
         for name in ("distance_parent", "distance_nearest"):
             if not 0 <= member.get(name, 0) <= 1:
                 raise ValueError(f"WrongValue: {place}.{name}: {member[name]} is not between 0 and 1")

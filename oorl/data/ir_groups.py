@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from oorl.data.group_checks import SCHEMA, Seen, structure
-from oorl.data.ref_scores import check_ref_scores
 from oorl.data.rows import read_rows, write_rows
 from oorl.errors import UserError
 
@@ -39,7 +38,6 @@ class IRGroup:
 def group_from_json(row: dict) -> IRGroup:
     """Build an IRGroup from one row; ValueError reads ``Kind: field: reason``. Checks structure; nothing is run."""
     structure(row)
-    check_ref_scores(row.get("ref_scores", {}))
     names = set(IRGroup.__dataclass_fields__) - {"winners", "losers"}
     return IRGroup(
         **{name: row[name] for name in names if name in row}, winners=tuple(row["winners"]), losers=tuple(row["losers"])

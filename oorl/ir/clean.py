@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 
+from oorl.ir.libc import LIBRARY
 from oorl.ir.llvm import analysis_machine, binding, parse
 
 NAMING = "numbered"
@@ -34,6 +35,7 @@ _CALLS = re.compile(
     r" (?:captures|range|initializes|memory|dereferenceable|dereferenceable_or_null|align|nofpclass)"
     r"\((?:[^()]|\([^()]*\))*\)"
 )
+_MAIN = re.compile(r"^define [^\n]*@main\(", re.M)
 _PARAM_ALIGN = re.compile(r"(?<=ptr) align \d+")
 
 
@@ -48,7 +50,8 @@ def clean(text: str) -> str:
         if line.startswith(("define", "declare")) or " call " in line or "\tcall " in line:
             line = _PARAM_ALIGN.sub("", _CALLS.sub("", _WORDS.sub("", line)))
         elif line.startswith("@"):
-            line = _WORDS.sub("", line)
+            head, mark, string = line.partition(' c"')  # a string's letters are no attributes
+            line = _WORDS.sub("", head) + mark + string
         if "x " not in line or not re.search(r"<\d+ x ", line):
             # A vector's default alignment exceeds that of the array it is loaded from: there the number is meaning.
             line = _ALIGN.sub("", line)
@@ -77,8 +80,13 @@ def instruction_count(text: str) -> int:
 
 
 def externals(text: str) -> list[str]:
-    """Functions a text calls and does not define, LLVM's intrinsics aside."""
-    return [name for name in re.findall(r"^declare .*?@([\w.$-]+)\(", text, re.M) if not name.startswith("llvm.")]
+    """Functions and variables a text uses and does not define, LLVM's intrinsics aside.
+
+    A program (a text that defines ``main``) may use the harmless part of the C library; a function may use nothing.
+    """
+    found = re.findall(r"^declare .*?@([\w.$-]+)\(|^@([\w.$-]+) = (?:external|extern_weak) ", text, re.M)
+    allowed = LIBRARY if _MAIN.search(text) else ()
+    return [a or b for a, b in found if not a.startswith("llvm.") and (a or b) not in allowed]
 
 
 def named(text: str) -> str:
@@ -90,8 +98,8 @@ def named(text: str) -> str:
             out += [re.sub(r"%(\d+)", r"%v\1", line), f"v{parameters}:"]
         elif re.match(r"\d+:", line):
             out.append("v" + line)
-        else:
-            out.append(re.sub(r"%(\d+)", r"%v\1", line))
+        else:  # a global's string may hold what a format writes like a value: %5d
+            out.append(line if line.startswith("@") else re.sub(r"%(\d+)", r"%v\1", line))
     return "\n".join(out) + "\n"
 
 

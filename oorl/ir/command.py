@@ -1,22 +1,25 @@
-"""``oorl build-ir``: verified IR groups from files, the library of functions, musl, or the generators."""
+"""``oorl build-ir``: verified IR groups from files, the library of functions, musl, SLTrans, or the generators."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from oorl.data.ir_groups import read_ir_groups
+from oorl.data.ir_groups import stream_ir_groups
 from oorl.errors import UsageError, UserError
 from oorl.ir.config import IRConfig
 from oorl.ir.csource import Source, sources_of_file
 from oorl.ir.figure import draw_if_possible
 from oorl.ir.files import build_file
 from oorl.ir.generator import generated_sources
+from oorl.ir.sltrans import LICENCE, is_sltrans, open_files
 from oorl.ir.toolchain import require_toolchain
 
 DEFAULTS = IRConfig()
@@ -28,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "sources",
         nargs="*",
         metavar="SOURCE",
-        help="C, C++ or Rust files; every function with a simple signature or a contract is taken",
+        help="C, C++ or Rust files, and SLTrans's (.parquet, .jsonl); every function with a simple signature or a "
+        "contract is taken, and every program in C or C++",
     )
     parser.add_argument(
         "--library", action="store_true", help="the functions that come with the package, beside or instead of files"
@@ -68,8 +72,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--inputs", type=int, default=DEFAULTS.inputs, help="argument lists each member is run on (default %(default)s)"
     )
     parser.add_argument(
-        "--licence", default="unknown", help="SPDX name of the sources' licence, recorded (default %(default)s)"
+        "--licence", help=f"SPDX name of the sources' licence, recorded (default unknown; of SLTrans {LICENCE})"
     )
+    parser.add_argument(
+        "--language", choices=("c", "cpp", "rust"), help="of SLTrans files (default: by the folder, C, C++ or Rust)"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="read N rows of SLTrans files, not all of them")
     parser.add_argument(
         "--exclude", action="append", default=[], metavar="GROUPS.jsonl", help="leave out programs that this file has"
     )
@@ -88,9 +96,11 @@ def run(args: argparse.Namespace) -> int:
             f"--out {args.out}: a build grows as JSON lines; give a name that ends in .jsonl, and then "
             f"`oorl data convert` makes {Path(args.out).name}"
         )
-    for name in ("generate", "jobs"):
+    for name in ("generate", "jobs", "limit"):
         if (value := getattr(args, name)) is not None and value < 1:
             raise UsageError(f"--{name} is {value}; it must be at least 1")
+    if (args.language or args.limit) and not any(map(is_sltrans, args.sources)):
+        raise UsageError("--language and --limit are for SLTrans files (.parquet, .jsonl), and none is given")
     require_toolchain()
     config = IRConfig(
         seed=args.seed,
@@ -101,8 +111,9 @@ def run(args: argparse.Namespace) -> int:
         max_losers=args.max_losers,
         inputs=args.inputs,
     )
-    sources, what = _sources(args)
-    exclude = {group.dedup_cluster for path in args.exclude for group in read_ir_groups(path)}
+    reading: Counter = Counter()
+    sources, what = _sources(args, reading)
+    exclude = (group for path in args.exclude for group in stream_ir_groups(path))
     try:
         statistics = build_file(
             args.out,
@@ -113,6 +124,7 @@ def run(args: argparse.Namespace) -> int:
             jobs=args.jobs,
             resume=args.resume,
             exclude=exclude,
+            reading=reading,
         )
     except KeyboardInterrupt:
         print(
@@ -130,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _sources(args: argparse.Namespace) -> tuple:
+def _sources(args: argparse.Namespace, reading: Counter) -> tuple:
     if args.generate is not None:
         return generated_sources(args.seed), f"generated, seed {args.seed}"
     sources: list[Source] = []
@@ -140,19 +152,23 @@ def _sources(args: argparse.Namespace) -> tuple:
         contents += digest
         for name, reason in refused:
             print(f"{name}: left out, {reason}", file=sys.stderr)
+    what = f"files {contents} {args.licence or 'unknown'}"
+    if rows := [path for path in args.sources if is_sltrans(path)]:
+        streamed, name = open_files(rows, args.language, args.licence or LICENCE, args.limit, reading)
+        return itertools.chain(sources, streamed), f"{what} {name}"
     if not sources:
         raise UserError(
             f"no function in {', '.join(args.sources)} has a signature of scalars and pointers with lengths"
         )
-    return sources, f"files {contents} {args.licence}"
+    return sources, what
 
 
 def _files(args: argparse.Namespace) -> Iterator[tuple[list[Source], list[tuple[str, str]], str]]:
     """Functions, those left out with reasons, and a digest, of every origin asked for."""
-    for path in args.sources:
+    for path in itertools.filterfalse(is_sltrans, args.sources):
         if path.endswith(".rs") and not shutil.which("rustc"):
             raise UserError(f"{path} needs rustc, which is not on PATH; install it (Debian: `apt install rustc`)")
-        yield *sources_of_file(path, args.licence), hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        yield *sources_of_file(path, args.licence or "unknown"), hashlib.sha256(Path(path).read_bytes()).hexdigest()
     if args.library:
         from oorl.ir.library import library_sources
 

@@ -23,7 +23,7 @@ _SYMBOL = re.compile(r"@(?:\"[^\"]*\"|[\w.$-]+)")
 _FUNCTION = re.compile(_SYMBOL.pattern + r"(?=\()")
 _TRAP = re.compile(r"^\s*(?:tail )?call void @llvm\.(?:ubsan)?trap\(.*$\n\s*unreachable.*$", re.M)
 _NEVER_RETURNS = re.compile(r"^\s*(?:tail )?call void (@[\w.$]+)\(.*$\n\s*unreachable.*$", re.M)
-_LINKAGE = r"(?:internal |private |dso_local |hidden |linkonce_odr |weak_odr )*"
+_LINKAGE = r"(?:internal |private |dso_local |hidden |linkonce_odr |weak_odr |available_externally )*"
 _RESULT = re.compile(r"define [^@]*?(void|i\d+|float|double|ptr|\{[^@]*\}|\[[^@]*\]|<[^@]*>|%\S+) @")
 
 __all__ = ["CompileError", "Modules", "compile_for_check", "compile_sources"]
@@ -81,10 +81,13 @@ def _printed(sources: Sequence[Source], variants: tuple[str, ...]) -> list[tuple
 def batches_of(sources: Sequence[Source]) -> list[tuple[str, Batch]]:
     """Sources, by their places, that one call can compile: of one language, their declarations without contradiction.
 
-    Rust sources stand in modules of their own, so nothing of theirs can contradict.
+    Rust sources stand in modules of their own, so nothing of theirs can contradict. Programs are in no batch: main is
+    main under no other name.
     """
     batches: list[tuple[str, Batch]] = []
     for k, source in enumerate(sources):
+        if source.signature.mode == "stdin":
+            continue
         parts = split_c(source.code) if source.language != "rust" else CFile((), ())
         # A macro defined inside a function holds for all that follow.
         alone = any("#" in function.text for function in parts.functions)
@@ -182,6 +185,8 @@ def check_signature(text: str, entry: str, signature: CSignature) -> None:
         raise CompileError(f"signature: the text holds no plain definition of {entry}")
     expected = ["ptr" if p.kind == "buffer" else p.scalar.llvm for p in signature.params]
     own = [part.split()[0] for part in found[2].split(",")] if found[2].strip() else []
+    if signature.mode == "stdin" and own == ["i32", "ptr"]:
+        return  # a program may take the arguments of its command; it is given none
     if own != expected or " sret" in found[2] or " byval" in found[2]:
         raise CompileError(f"signature: the compiler passes ({', '.join(own)}), not ({', '.join(expected)})")
     ret = SCALARS[signature.ret].llvm if signature.ret else "void"

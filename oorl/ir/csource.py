@@ -10,7 +10,7 @@ from pathlib import Path
 
 from oorl.errors import UserError
 from oorl.ir.declarations import declared_types
-from oorl.ir.signature import CSignature
+from oorl.ir.signature import PROGRAM, CSignature
 
 _COMMENT_OR_TEXT = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'", re.S)
 _HEAD = re.compile(r"([A-Za-z_][\w\s\*]*?)\b([A-Za-z_]\w*)\s*\(([^(){};]*)\)\s*(?:noexcept\s*)?$", re.S)
@@ -144,7 +144,7 @@ def sources_of_file(
 
         return sources_of_rust(text, path.name, licence)
     language = "cpp" if path.suffix in CPP_ENDINGS else "c"
-    text, private = _plain_linkage(text) if language == "cpp" else (text, set())
+    text, private = plain_linkage(text) if language == "cpp" else (text, set())
     parts = split_c(text)
     if not any("static" not in function.result.split() for function in parts.functions):
         raise UserError(
@@ -179,7 +179,9 @@ def sources_of_parts(
         try:
             if "template" in function.text.partition("(")[0].split("<")[0].split():
                 raise ValueError("it is a template")
-            signature = CSignature.from_prototype(function.result, function.parameters, contract, types)
+            signature = PROGRAM
+            if function.name != "main":
+                signature = CSignature.from_prototype(function.result, function.parameters, contract, types)
         except ValueError as err:
             refused.append((own, str(err) if str(err).startswith("contract:") else f"signature: {err}"))
             continue
@@ -193,7 +195,8 @@ def _pruned(parts: CFile, function: CFunction) -> CFile:
     words = set(re.findall(r"\w+", _self_contained(CFile((), parts.functions), function)))
     kept: list[str] = []
     for line in reversed(parts.declarations):  # what is declared later may use what is declared before
-        if line.startswith("#") or declared_names(line) & words:
+        other = line.startswith("#") and not re.match(r"#\s*define\b", line)
+        if other or declared_names(line) & words:
             kept.append(line)
             words |= set(re.findall(r"\w+", line))
     return CFile(tuple(reversed(kept)), parts.functions)
@@ -209,6 +212,7 @@ def declared_names(line: str) -> set[str]:
     body = re.sub(r"__attribute__\s*\(\(.*?\)\)(?=\s|;|$)", " ", re.sub(r"\{.*\}", " ", line, flags=re.S), flags=re.S)
     if found := re.search(r"\(\s*\*\s*(\w+)", body) if body.startswith("typedef") else None:
         return names | {found[1]}
+    body = re.sub(r"<[^<>;]*>", " ", body)  # a template's arguments are no declarators
     end = ";" if body.startswith("typedef") else r"[(=\[;]"
     for piece in body.split(",") if "(" not in body else [body]:
         head = re.split(end, piece)[0].split("[")[0]
@@ -216,7 +220,7 @@ def declared_names(line: str) -> set[str]:
     return names
 
 
-def _plain_linkage(code: str) -> tuple[str, set[str]]:
+def plain_linkage(code: str) -> tuple[str, set[str]]:
     """A C++ text without ``extern "C"`` and unnamed namespaces, and the functions that stood in the latter.
 
     Entries are declared ``extern "C"`` when they are compiled.
@@ -257,10 +261,11 @@ def _self_contained(parts: CFile, function: CFunction, language: str = "c") -> s
         changed = not more <= wanted
         wanted |= more
     declarations, pieces = parts.declarations, []
+    exported = language == "cpp" and function.name != "main"
     for part in parts.functions:
         if part.name in wanted:
-            pieces.append(_exported(part) if language == "cpp" and part.name == function.name else part.text)
-    if language == "cpp":  # a prototype without the linkage would contradict it
+            pieces.append(_exported(part) if exported and part.name == function.name else part.text)
+    if exported:  # a prototype without the linkage would contradict it
         prototype = re.compile(rf"[^{{}}=]*\b{function.name}\s*\([^{{}}]*;")
         declarations = tuple(line for line in declarations if not prototype.fullmatch(line))
     return "\n".join(piece for piece in ("\n".join(declarations), *pieces) if piece) + "\n"

@@ -48,10 +48,10 @@ CHILD_MEMORY_BYTES = 2 << 30  # beyond what its parent had mapped
 ARENA_STEP = 1 << 14
 ARENA_SHIFTS = (0x000, 0x110, 0x290, 0x3D0)
 
-_CONTROL = struct.Struct("<QQQq")  # the text being run, whether it is done, the input being run, blocks left
-_CONTROL_BYTES = 64  # behind them, a byte for each text's failure
+CONTROL = struct.Struct("<QQQq")  # the text being run, whether it is done, the input being run, blocks left
+CONTROL_BYTES = 64  # behind them, a byte for each text's failure
 FAILURES = (None, "crash", "timeout")
-_FAULTS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
+FAULTS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 _DRIVER_ARGUMENTS = 13
 
 
@@ -101,20 +101,20 @@ class Harness:
     def run(self, texts: Sequence[str], plan: Sequence[Way] = EVERY_WAY, recover: bool = False) -> list[Run]:
         """Run every text in every way of ``plan``; ``recover``: the child goes on after a fault."""
         calls = [[(self._compiled(text, way), way.fill) for way in plan] for text in texts]
-        block, before = self._block_bytes, _CONTROL_BYTES + len(texts)
+        block, before = self._block_bytes, CONTROL_BYTES + len(texts)
         with mmap.mmap(-1, before + max(1, len(texts) * len(plan) * block)) as shared:
             start = 0
             while start < len(texts):
-                shared[:_CONTROL_BYTES] = bytes(_CONTROL_BYTES)
+                shared[:CONTROL_BYTES] = bytes(CONTROL_BYTES)
                 status = self._fork(lambda: self._call(calls, range(start, len(texts)), shared, recover=recover))  # noqa: B023
-                current, done, _, left = _CONTROL.unpack_from(shared)
+                current, done, _, left = CONTROL.unpack_from(shared)
                 if not done:
                     timeout = left < 0 or status == signal.SIGPROF
-                    shared[_CONTROL_BYTES + current] = FAILURES.index("timeout" if timeout else "crash")
+                    shared[CONTROL_BYTES + current] = FAILURES.index("timeout" if timeout else "crash")
                 start = current + 1
             results = []
             for k in range(len(texts)):
-                failure = FAILURES[shared[_CONTROL_BYTES + k]]
+                failure = FAILURES[shared[CONTROL_BYTES + k]]
                 offsets = [before + (k * len(plan) + r) * block for r in range(len(plan))]
                 frames = [(shared[o : o + block], way.fill) for o, way in zip(offsets, plan, strict=True)]
                 results.append(Run(failure, () if failure else tuple(self._outcomes(*pair) for pair in frames)))
@@ -139,13 +139,13 @@ class Harness:
         """Indices of the inputs on which the sanitized module ends, its flag down; empty when too many kill it."""
         calls = [[(self._compiled(sanitized, GUARDED[0]), 0)]]
         block = self._block_bytes
-        before = _CONTROL_BYTES + 1
+        before = CONTROL_BYTES + 1
         with mmap.mmap(-1, before + max(1, block)) as shared:
             killed, first, done = set(), 0, 0
             while not done and len(killed) <= restarts:
-                shared[:_CONTROL_BYTES] = bytes(_CONTROL_BYTES)
+                shared[:CONTROL_BYTES] = bytes(CONTROL_BYTES)
                 self._fork(lambda: self._call(calls, range(1), shared, first))  # noqa: B023
-                _, done, last, _ = _CONTROL.unpack_from(shared)
+                _, done, last, _ = CONTROL.unpack_from(shared)
                 if not done:
                     killed.add(last)
                     first = last + 1
@@ -178,18 +178,18 @@ class Harness:
         """In the child: every call is announced before it is made, so that the parent knows where a child died."""
         address = ctypes.addressof(ctypes.c_char.from_buffer(shared))
         control = ctypes.cast(address, ctypes.POINTER(ctypes.c_int64))
-        failures = ctypes.cast(address + _CONTROL_BYTES, ctypes.POINTER(ctypes.c_uint8))
+        failures = ctypes.cast(address + CONTROL_BYTES, ctypes.POINTER(ctypes.c_uint8))
         kind = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_uint64] * _DRIVER_ARGUMENTS)
         drive = kind(self._driver.get_function_address("oorl_drive"))
         if recover:
-            for number in _FAULTS:
-                _libc().signal(number, ctypes.c_void_p(self._driver.get_function_address("oorl_caught")))
+            for number in FAULTS:
+                libc().signal(number, ctypes.c_void_p(self._driver.get_function_address("oorl_caught")))
         unused_flag = ctypes.c_uint64()
         for k in todo:
             control[0], control[1] = k, 0
             for r, (engine, fill) in enumerate(calls[k]):
                 flag = engine.get_global_value_address("oorl_ub") or ctypes.addressof(unused_flag)
-                frames = address + _CONTROL_BYTES + len(calls) + (k * len(calls[k]) + r) * self._block_bytes
+                frames = address + CONTROL_BYTES + len(calls) + (k * len(calls[k]) + r) * self._block_bytes
                 if tank := engine.get_global_value_address(TANK_GLOBAL):
                     ctypes.c_uint64.from_address(tank).value = address + 24
                     ctypes.c_uint8.from_address(engine.get_global_value_address(FILL_GLOBAL)).value = FILLS[fill]
@@ -350,14 +350,14 @@ def compile_module(text: str, codegen: int) -> binding.ExecutionEngine:
 
 
 @functools.cache
-def _libc() -> ctypes.CDLL:
+def libc() -> ctypes.CDLL:
     return ctypes.CDLL(None)
 
 
 def limit_this_process() -> None:
     """In a child that runs what cannot be trusted: CPU time, memory, no files, no core dump, no output."""
     gc.disable()  # a collection would touch, and so copy, every page shared with the parent
-    for number in (signal.SIGPROF, signal.SIGABRT, *_FAULTS):
+    for number in (signal.SIGPROF, signal.SIGABRT, *FAULTS):
         signal.signal(number, signal.SIG_DFL)  # each ends the process at once, whatever handlers were inherited
     for kind, limit in (
         (resource.RLIMIT_CPU, CHILD_CPU_S),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from oorl.data.group_checks import GRADES
 from oorl.errors import UserError
 from oorl.ir.statistics import FATES, Statistics
 
@@ -13,7 +15,7 @@ MOST_BARS = 9  # of origins and of reasons; the rest is summed up
 QUIET = "#8a8a8a"
 # Colour-blind safe (Okabe-Ito): the two sides of a group, the grades of losers, what became of mutants.
 SIDES = {"winners": "#0072B2", "losers": "#D55E00"}
-GRADES = {"hard": "#004B78", "mid": "#3C8FC0", "easy": "#A8D4EE"}
+GRADE_COLOURS = dict(zip(GRADES, ("#004B78", "#3C8FC0", "#A8D4EE"), strict=True))
 FATE_COLOURS = dict(zip(FATES, ("#0072B2", "#BBBBBB", "#E69F00", "#CC79A7", "#D55E00", "#F0E442"), strict=True))
 _MOSAIC = "MDOF\nGKOF\nRLOF"
 
@@ -46,7 +48,7 @@ def draw_statistics(row: dict, path: Path) -> None:
         _draw_bars(axes["G"], kinds, "Groups by language and origin", "groups")
         refused = f"Functions refused: {sum(row['refused'].values())}"
         _draw_bars(axes["R"], _largest(row["refused"]), refused, "functions")
-        _draw_distances(axes["D"], row["distances"])
+        _draw_distances(axes["D"], row)
         _draw_kill_rates(axes["K"], row)
         _draw_lengths(axes["L"], row)
         _draw_operators(axes["O"], axes["F"], row["operators"], row["loser_operators"])
@@ -99,27 +101,34 @@ def _draw_bars(axis, counts: dict[str, int], title: str, label: str) -> None:
             axis.text(count, place, f" {count}", va="center", fontsize=7, color=QUIET)
 
 
-def _draw_distances(axis, histogram: dict) -> None:
-    edges, counts = histogram["edges"], histogram["counts"]
-    grades = ["hard" if high <= 0.02 else "mid" if high <= 0.1 else "easy" for high in edges[1:]]
-    axis.bar(range(len(counts)), counts, 0.92, color=[GRADES[grade] for grade in grades])
+def _draw_distances(axis, row: dict) -> None:
+    """One bar of equal width a bin: most losers lie very near, and the bins widen."""
+    edges = row["distances"]["hard"]["edges"]
+    _stack_grades(axis, row["distances"], range(len(edges) - 1), 0.92)
     axis.set_xticks([k - 0.5 for k in range(len(edges))], [f"{edge:g}" for edge in edges], fontsize=7, rotation=45)
     axis.set(title="Losers by distance to the nearest winner", xlabel="token distance", ylabel="losers")
-    total = max(1, sum(counts))
-    for grade, colour in GRADES.items():
-        share = sum(count for count, own in zip(counts, grades, strict=True) if own == grade) / total
-        axis.bar(0, 0, color=colour, label=f"{grade} {share:.0%}")
+    total = max(1, sum(row["bins"].values()))
+    for grade, colour in GRADE_COLOURS.items():
+        axis.bar(0, 0, color=colour, label=f"{grade} {row['bins'].get(grade, 0) / total:.0%}")
     axis.legend(frameon=False)
 
 
 def _draw_kill_rates(axis, row: dict) -> None:
-    edges, counts = row["kill_rates"]["edges"], row["kill_rates"]["counts"]
-    widths = [high - low for low, high in zip(edges, edges[1:], strict=False)]
-    axis.bar(edges[:-1], counts, [0.92 * width for width in widths], align="edge", color=SIDES["losers"])
+    edges = row["kill_rates"]["hard"]["edges"]
+    width = edges[1] - edges[0]
+    _stack_grades(axis, row["kill_rates"], [edge + width / 2 for edge in edges[:-1]], 0.92 * width)
     axis.set(title="Losers by kill rate", xlabel="share of inputs on which it differs", ylabel="losers", xlim=(0, 1))
     if row["mean_kill_rate"] is not None:
         axis.axvline(row["mean_kill_rate"], color="black", linewidth=1, linestyle="--")
         axis.text(row["mean_kill_rate"], axis.get_ylim()[1], f" mean {row['mean_kill_rate']:.2f}", va="top", fontsize=8)
+
+
+def _stack_grades(axis, histograms: dict[str, dict], places: Sequence[float], width: float) -> None:
+    bottom = [0] * len(places)
+    for grade, colour in GRADE_COLOURS.items():
+        counts = histograms[grade]["counts"]
+        axis.bar(places, counts, width, bottom=bottom, color=colour)
+        bottom = [low + count for low, count in zip(bottom, counts, strict=True)]
 
 
 def _draw_lengths(axis, row: dict) -> None:

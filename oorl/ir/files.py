@@ -12,18 +12,19 @@ import itertools
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
-from oorl.data.ir_groups import group_from_json
+from oorl.data.ir_groups import IRGroup, group_from_json
 from oorl.data.jsonl import read_jsonl
 from oorl.errors import UsageError, UserError
 from oorl.ir.config import IRConfig
 from oorl.ir.csource import Source
-from oorl.ir.groups import Outcome, build_groups
+from oorl.ir.groups import Known, Outcome, build_groups
 from oorl.ir.statistics import Statistics
 from oorl.ir.toolchain import require_toolchain
 
@@ -39,7 +40,8 @@ def build_file(
     wanted: int | None = None,
     jobs: int | None = None,
     resume: bool = False,
-    exclude: Iterable[str] = (),
+    exclude: Iterable[IRGroup] = (),
+    reading: Counter | None = None,
     progress: bool = True,
 ) -> Statistics:
     """Build groups of ``sources`` into ``path`` and return what happened; the same arguments give the same bytes.
@@ -52,7 +54,8 @@ def build_file(
         wanted: stop after this many groups.
         jobs: worker processes; None: one per core.
         resume: go on with an interrupted build.
-        exclude: clusters (``IRGroup.dedup_cluster``) to leave out, such as those of another split.
+        exclude: groups, such as another split's, with which no group may share a program or a winner's text.
+        reading: counts that ``sources`` keeps while it is read, for the statistics.
         progress: show a bar on stderr.
 
     Raises:
@@ -61,15 +64,16 @@ def build_file(
     """
     require_toolchain()
     started = time.monotonic()
-    exclude = sorted(set(exclude))
-    head = hashlib.sha256(json.dumps([asdict(config), what, exclude], sort_keys=True).encode()).hexdigest()
-    statistics = Statistics()
+    known = Known(exclude)
+    head = hashlib.sha256(json.dumps([asdict(config), what, known.digest()], sort_keys=True).encode()).hexdigest()
+    statistics = Statistics(reading=Counter() if reading is None else reading)
     try:
         with _Partial(Path(path), head, resume) as partial:
-            done = partial.replay(statistics)
+            done = partial.replay(statistics, known)
             sources = iter(sources)
-            passed = [source.cluster for source in itertools.islice(sources, done)]
-            outcomes = build_groups(sources, config, jobs, exclude={*exclude, *passed})
+            for source in itertools.islice(sources, done):
+                known.add_program(source.cluster)
+            outcomes = build_groups(sources, config, jobs, known)
             with closing(outcomes):
                 for outcome in _shown(_until(outcomes, wanted, statistics), wanted, statistics, progress):
                     partial.add(outcome)
@@ -134,7 +138,7 @@ class _Partial:
         for file in self._files:
             file.close()
 
-    def replay(self, statistics: Statistics) -> int:
+    def replay(self, statistics: Statistics, known: Known) -> int:
         """Count what the log says was done, cut what it does not know, open both files; returns the functions done."""
         rows = _whole_lines(self.log) if self.log.exists() else []
         if len(rows) > 1 and rows[0].get("build") != self.head:
@@ -142,17 +146,23 @@ class _Partial:
                 f"{self.groups} is another build (other sources or settings); delete it and {self.log.name} first"
             )
         done = rows[1:]
-        groups = [
-            group_from_json(row)
-            for _, row in zip(range(sum(row["kept"] for row in done)), _rows(self.groups), strict=False)
-        ]
-        kept = iter(groups)
-        for row in done:
-            statistics.add(next(kept) if row["kept"] else None, row["reason"], row["counts"], row["cpu_s"])
         _rewrite(self.log, [{"build": self.head}, *done])
-        _rewrite(self.groups, [group.to_json() for group in groups])
+        _rewrite(self.groups, self._replayed(done, statistics, known))
         self._files = [self.groups.open("a", encoding="utf-8"), self.log.open("a", encoding="utf-8")]
         return len(done)
+
+    def _replayed(self, done: list[dict], statistics: Statistics, known: Known) -> Iterator[dict]:
+        """The rows of the groups that the log knows, one at a time: a file may be larger than memory."""
+        kept = _rows(self.groups)
+        for row in done:
+            written = next(kept, None) if row["kept"] else None
+            if row["kept"] and written is None:
+                raise UserError(f"{self.groups} holds fewer groups than {self.log.name} says; delete both, build again")
+            group = group_from_json(written) if written else None
+            statistics.add(group, row["reason"], row["counts"], row["cpu_s"])
+            if group:
+                known.add(group)
+                yield group.to_json()
 
     def add(self, outcome: Outcome) -> None:
         """Write the group, then the log: a log line means that its group is there."""
@@ -189,9 +199,10 @@ def _whole_lines(path: Path) -> list[dict]:
     return rows
 
 
-def _rewrite(path: Path, rows: list[dict]) -> None:
+def _rewrite(path: Path, rows: Iterable[dict]) -> None:
     fresh = path.with_name(path.name + ".new")
-    fresh.write_text("".join(map(_line, rows)), encoding="utf-8")
+    with fresh.open("w", encoding="utf-8") as file:
+        file.writelines(map(_line, rows))
     os.replace(fresh, path)
 
 

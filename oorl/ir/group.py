@@ -20,6 +20,8 @@ from oorl.ir.inputs import GENERATOR_VERSION, argument_lists, harvest
 from oorl.ir.layout import Outcome, arguments_json, outcome_json
 from oorl.ir.llvm import versions
 from oorl.ir.losers import choose_losers, loser_row
+from oorl.ir.programs import MOST_PROGRAM_INPUTS, ProgramHarness, program_inputs
+from oorl.ir.state import kept_between_calls
 from oorl.ir.winners import choose_winners, distinct_texts, winner_row
 
 
@@ -30,6 +32,8 @@ def build_group(source: Source, modules: Modules, config: IRConfig, counts: Coun
     rng = random.Random(stream)
     if names := externals(modules.b0):
         raise Refused(f"external: calls {', '.join(sorted(names))}")
+    if source.signature.mode == "call" and (names := kept_between_calls(modules.b0)):
+        raise Refused(f"state: keeps {', '.join(names)} between calls")
     pool = distinct_texts(modules, config)
     harness, dropped, expected = _reference(source, modules, config, stream)
     winners = choose_winners(pool, modules.b0, harness, expected, config, rng, counts)
@@ -68,21 +72,20 @@ def _reference(
     source: Source, modules: Modules, config: IRConfig, stream: str
 ) -> tuple[Harness, int, tuple[Outcome, ...]]:
     """A harness on inputs free of undefined behaviour, how many were dropped, and the -O0 module's answers."""
-    most = config.inputs * 5 // 4
-    drawn = itertools.islice(argument_lists(source.signature, stream, harvest(modules.b0)), config.inputs * 4)
-    unique: dict[str, list] = {}
+    most = config.inputs
     try:
-        while len(unique) < most and (arguments := next(drawn, None)) is not None:
-            unique.setdefault(repr(arguments), arguments)
-        harness = Harness(source.signature, source.entry, list(unique.values()))
+        if source.signature.mode == "stdin":
+            most = min(most, MOST_PROGRAM_INPUTS)
+            harness = ProgramHarness(program_inputs(modules.ub, stream, harvest(modules.b0), 4 * most))
+        else:
+            harness = Harness(source.signature, source.entry, _argument_lists(source, modules, config, stream))
     except ValueError as err:  # a contract that nothing fulfils
         raise Refused(str(err)) from err
     fine = harness.free_of_undefined_behaviour(modules.ub)
     if len(fine) < FEWEST_INPUTS:
-        raise Refused(
-            f"undefined: only {len(fine)} of {len(unique)} inputs are free of undefined behaviour and end in time"
-        )
-    kept = fine[: config.inputs]
+        count = len(harness.inputs)
+        raise Refused(f"undefined: only {len(fine)} of {count} inputs are free of undefined behaviour and end in time")
+    kept = fine[:most]
     harness = harness.on([harness.inputs[k] for k in kept])
     [reference] = harness.run([modules.b0])
     if reference.failure:
@@ -92,3 +95,13 @@ def _reference(
     if len(set(reference.runs[0])) < 2:
         raise Refused("constant: the result is the same on every input")
     return harness, kept[-1] + 1 - len(kept), reference.runs[0]
+
+
+def _argument_lists(source: Source, modules: Modules, config: IRConfig, stream: str) -> list[list]:
+    """Argument lists that differ, somewhat more than are kept."""
+    most = config.inputs * 5 // 4
+    drawn = itertools.islice(argument_lists(source.signature, stream, harvest(modules.b0)), config.inputs * 4)
+    unique: dict[str, list] = {}
+    while len(unique) < most and (arguments := next(drawn, None)) is not None:
+        unique.setdefault(repr(arguments), arguments)
+    return list(unique.values())

@@ -94,7 +94,12 @@ class Places:
 
 
 def outcome_json(signature: CSignature, outcome: Outcome) -> dict:
-    """``{"ret": text or null, "memory": {buffer: values}}``; const buffers are no results and are left out."""
+    """``{"ret": text or null, "memory": {buffer: values}}``; const buffers are no results and are left out.
+
+    Of a program ``{"stdout": text, "exit": status}``.
+    """
+    if signature.mode == "stdin":
+        return {"stdout": outcome.memory[0].decode("latin-1"), "exit": struct.unpack("<q", outcome.ret)[0]}
     ret = SCALARS[signature.ret] if signature.ret else None
     memory = {
         p.name: p.values_json(p.unpack(data))
@@ -104,13 +109,26 @@ def outcome_json(signature: CSignature, outcome: Outcome) -> dict:
     return {"ret": ret and ret.to_json(struct.unpack(f"<{ret.format}", outcome.ret[: ret.size])[0]), "memory": memory}
 
 
-def arguments_json(signature: CSignature, arguments: list) -> list:
-    """An argument list as the record stores it."""
+def difference(signature: CSignature, got: Outcome, expected: Outcome) -> str:
+    """What of an outcome a witness shows first."""
+    if signature.mode == "stdin":
+        return "stdout" if got.memory != expected.memory else "exit"
+    return "ret" if got.ret != expected.ret else "memory"
+
+
+def arguments_json(signature: CSignature, arguments: list | str) -> list | str:
+    """An argument list as the record stores it; a program's standard input is a text."""
+    if signature.mode == "stdin":
+        return arguments
     return [p.to_json(value) for p, value in zip(signature.params, arguments, strict=True)]
 
 
-def arguments_from_json(signature: CSignature, row: list) -> list:
+def arguments_from_json(signature: CSignature, row: list | str) -> list | str:
     """Inverse of ``arguments_json``; ValueError when the row does not fit the signature."""
+    if signature.mode == "stdin":
+        if not isinstance(row, str) or not row.isascii():
+            raise ValueError(f"inputs: {row!r} is no ASCII text for a program's standard input"[:300])
+        return row
     if not isinstance(row, list) or len(row) != len(signature.params):
         raise ValueError(f"inputs: expected {len(signature.params)} arguments, found {row!r}"[:300])
     arguments = []

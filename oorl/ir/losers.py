@@ -18,7 +18,7 @@ from oorl.ir.clean import alpha_sha, instruction_count, reparsed
 from oorl.ir.config import IRConfig
 from oorl.ir.distance import distance, tokens
 from oorl.ir.execute import FIRST_LOOK, Harness, Run
-from oorl.ir.layout import Outcome, outcome_json
+from oorl.ir.layout import Outcome, difference, outcome_json
 from oorl.ir.listing import Listing, listing_of
 from oorl.ir.mutate import edits_of
 from oorl.ir.pipelines import FOLD, TIDY, Pipeline, optimise
@@ -66,7 +66,8 @@ def choose_losers(
                 alive.append(text)
         while offers := choice.take_best(alive, limit):
             for offer, run in zip(offers, harness.decide([offer.text.ir for offer in offers]), strict=True):
-                if run.stable:
+                # It may turn out equal: in the first look, what a mutant before it had done still showed.
+                if run.stable and run.runs[0] != expected:
                     kept.append((offer.text, run))
                 else:
                     choice.give_back(offer)
@@ -252,7 +253,7 @@ def loser_row(
         "alpha_sha": alpha_sha(text.ir),
         "witness": {
             "input": witness,
-            "kind": "ret" if got[witness].ret != expected[witness].ret else "memory",
+            "kind": difference(harness.signature, got[witness], expected[witness]),
             "expected": outcome_json(harness.signature, expected[witness]),
             "got": outcome_json(harness.signature, got[witness]),
         },

@@ -17,6 +17,7 @@ from oorl.ir.compile import CompileError, check_signature, compile_for_check
 from oorl.ir.csource import Source
 from oorl.ir.layout import arguments_from_json
 from oorl.ir.llvm import parse
+from oorl.ir.rerun import ProgramCalls
 from oorl.ir.signature import CSignature
 
 _ASSEMBLY = re.compile(r"\basm\b")  # code that no list of functions says the effects of
@@ -60,7 +61,7 @@ def _fault(group: IRGroup, source: Source, text: str | CompileError) -> str | No
         return reason
     if isinstance(text, CompileError):
         return f"{'ToolchainMissing' if str(text).startswith('rustc:') else 'ReferenceFails'}: {text}"
-    calls = Calls(signature, entry, inputs)
+    calls = ProgramCalls(inputs) if signature.mode == "stdin" else Calls(signature, entry, inputs)
     equal = [("the source", text), *((winner["id"], winner["ir"]) for winner in group.winners)]
     for (name, _), runs in zip(equal, calls.run([text for _, text in equal]), strict=False):
         if reason := _differs(runs, expected):
@@ -104,7 +105,7 @@ def _differs(runs: Runs | str, expected: list[dict]) -> str | None:
     return None
 
 
-def _witness(loser: dict, calls: Calls, expected: list[dict]) -> str | None:
+def _witness(loser: dict, calls: Calls | ProgramCalls, expected: list[dict]) -> str | None:
     try:
         witness = loser["witness"]
         k, got = witness["input"], witness["got"]

@@ -16,7 +16,7 @@ from oorl.types import Signature
 NEUTRAL = {"int": "i64", "bool": "i1", "float": "f64"}
 OUT_BYTE = 0x7E  # what output buffers hold before the call, so that a byte never written shows
 
-__all__ = ["C_TYPES", "NEUTRAL", "SCALARS", "CSignature", "Parameter", "Scalar"]
+__all__ = ["C_TYPES", "NEUTRAL", "PROGRAM", "SCALARS", "CSignature", "Parameter", "Scalar"]
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,15 @@ class Parameter:
 
 @dataclass(frozen=True)
 class CSignature:
-    """Parameters in order, the scalar returned (None: void), and the contract that its arguments honour."""
+    """Parameters in order, the scalar returned (None: void), and the contract that its arguments honour.
+
+    ``mode`` is ``call``, or ``stdin`` for a whole program: it reads a text and answers with one, and its exit status.
+    """
 
     params: tuple[Parameter, ...]
     ret: str | None
     contract: Contract | None = field(default=None, hash=False)
+    mode: str = "call"
 
     @property
     def buffers(self) -> tuple[Parameter, ...]:
@@ -120,6 +124,8 @@ class CSignature:
                 row["length_of"] = p.length_of
             params.append(row)
         row = {"ret": self.ret or "void", "params": params}
+        if self.mode != "call":
+            row["mode"] = self.mode
         return {**row, "contract": self.contract.text} if self.contract else row
 
     @staticmethod
@@ -137,6 +143,10 @@ class CSignature:
             known = all(p.kind in ("scalar", "buffer") and (p.record or p.type in SCALARS) for p in params)
             if not known or signature.ret not in (None, *SCALARS):
                 raise KeyError
+            if (mode := value.get("mode", "call")) != "call":
+                if mode != "stdin" or value != PROGRAM.to_json():
+                    raise ValueError(f"signature: {value!r} is not that of a program, {PROGRAM.to_json()}"[:300])
+                return PROGRAM
         except (KeyError, TypeError) as err:
             raise ValueError(f"signature: {value!r} is not one of scalars, buffers and a scalar result"[:300]) from err
         # Sizes that are no parameter occur in Rust only, and were checked when the record was made.
@@ -240,6 +250,8 @@ class CSignature:
         signature = CSignature(tuple(params), ret)
         return signature.under(agreed) if agreed else signature
 
+
+PROGRAM = CSignature((), "i32", mode="stdin")
 
 _PARAMETER = re.compile(
     r"\s*(.*?)\s*(\*?)\s*(?:(?:restrict|__restrict|const)\s+)*([A-Za-z_]\w*)\s*((?:\[[^\]]*\]\s*)+)?\s*", re.S

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from oorl.data.group_checks import GRADES
 from oorl.data.ir_groups import IRGroup
 
 SIDES = ("winners", "losers")
+ROWS = ("rows", "bad", "repeated")
 FATES = ("differs", "equal", "invalid", "timeout", "crash", "unstable")
-# Edges of the histograms; the first distances are those that grade a loser hard, the next middle.
+# Edges of the histograms.
 DISTANCES = (0, 0.0025, 0.005, 0.01, 0.02, 0.035, 0.06, 0.1, 0.2, 0.35, 0.6, 1)
 RATES = tuple(k / 20 for k in range(21))
 LENGTHS = tuple(range(0, 6001, 250))
@@ -31,11 +33,13 @@ class Statistics:
     bins: Counter = field(default_factory=Counter)
     styles: Counter = field(default_factory=Counter)
     of_losers: Counter = field(default_factory=Counter)  # their operators
-    distances: Counter = field(default_factory=Counter)  # of losers, to the nearest winner
-    kill_rates: Counter = field(default_factory=Counter)
+    # of losers of each grade: distances to the nearest winner, and kill rates
+    distances: dict[str, Counter] = field(default_factory=lambda: {grade: Counter() for grade in GRADES})
+    kill_rates: dict[str, Counter] = field(default_factory=lambda: {grade: Counter() for grade in GRADES})
     languages: Counter = field(default_factory=Counter)
     origins: Counter = field(default_factory=Counter)
     counts: Counter = field(default_factory=Counter)
+    reading: Counter = field(default_factory=Counter)  # rows of a data set, and what was left out of them by its kind
     cpu_s: float = 0.0
     wall_s: float = 0.0
 
@@ -69,8 +73,8 @@ class Statistics:
             self.bins[loser["bin"]] += 1
             self.styles[loser["style"]] += 1
             self.of_losers[loser["operators"][0]] += 1
-            self.distances[loser["distance_nearest"]] += 1
-            self.kill_rates[loser["kill_rate"]] += 1
+            self.distances[loser["bin"]][loser["distance_nearest"]] += 1
+            self.kill_rates[loser["bin"]][loser["kill_rate"]] += 1
 
     def operators(self) -> dict[str, dict[str, int]]:
         """Mutants of every operator by what became of them."""
@@ -83,8 +87,9 @@ class Statistics:
 
     def to_json(self) -> dict:
         """Everything, for ``OUT.stats.json``."""
-        rates = self.kill_rates
+        rates = sum((rate * count for own in self.kill_rates.values() for rate, count in own.items()), 0.0)
         return {
+            **({"reading": dict(sorted(self.reading.items()))} if self.reading else {}),
             "functions": self.functions,
             "kept": self.kept,
             "refused": dict(sorted(self.refused.items())),
@@ -96,9 +101,9 @@ class Statistics:
             "origins": dict(sorted(self.origins.items())),
             "bins": dict(sorted(self.bins.items())),
             "styles": dict(sorted(self.styles.items())),
-            "distances": _histogram(self.distances, DISTANCES),
-            "kill_rates": _histogram(rates, RATES),
-            "mean_kill_rate": round(sum(r * n for r, n in rates.items()) / self.losers, 4) if self.losers else None,
+            "distances": {grade: _histogram(own, DISTANCES) for grade, own in self.distances.items()},
+            "kill_rates": {grade: _histogram(own, RATES) for grade, own in self.kill_rates.items()},
+            "mean_kill_rate": round(rates / self.losers, 4) if self.losers else None,
             "chars": {"p50": self._length(0.5), "p90": self._length(0.9), "max": self._length(1.0)},
             "winner_chars": _histogram(self.lengths["winners"], LENGTHS),
             "loser_chars": _histogram(self.lengths["losers"], LENGTHS),
@@ -115,7 +120,8 @@ class Statistics:
     def table(self) -> str:
         """The same for a person."""
         row = self.to_json()
-        lines = [
+        lines = [reading_line(self.reading)] if self.reading else []
+        lines += [
             f"{self.kept} groups of {self.functions} functions; refused: {_shares(self.refused)}",
             f"{row['winners_per_group']} winners and {row['losers_per_group']} losers a group, "
             f"{row['chars']['p50']} characters (p50), {row['chars']['p90']} (p90)",
@@ -169,3 +175,12 @@ def _histogram(values: Counter, edges: Sequence[float]) -> dict[str, list]:
 
 def _shares(counter: Counter) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counter.items())) or "none"
+
+
+def reading_line(reading: Counter) -> str:
+    """What was read of a data set, and what was left out of it."""
+    reasons = ", ".join(f"{kind} {count}" for kind, count in sorted(reading.items()) if kind not in ROWS)
+    return (
+        f"read {reading['rows']} rows ({reading['bad']} bad, {reading['repeated']} repeated); "
+        f"left out of them: {reasons or 'none'}"
+    )

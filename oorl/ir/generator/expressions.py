@@ -197,9 +197,10 @@ class Expressions:
         return binary(self.rng.choice("/%"), a, divisor)
 
     def _modular(self, kind: Kind, depth: int) -> Term:
-        a, bits = self.of(kind, depth - 1), 64 if kind == ULONG else 32
+        a = self.of(kind, depth - 1)
         if not a.kind.wraps:
             a = cast(kind, a)
+        kind, bits = a.kind, 64 if a.kind == ULONG else 32
         draw = self.rng.random()
         if draw < 0.3:
             return binary(self.rng.choice("+-^"), a, self.other(kind, depth - 1, a))

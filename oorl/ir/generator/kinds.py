@@ -108,7 +108,9 @@ def binary(op: str, a: Term, b: Term) -> Term:
     low, high = _bounds(op, a, b)
     if kind.wraps and (low < 0 or high > kind.limits[1]):
         low, high = kind.limits
-    return Term(f"{a.within(least)} {op} {b.within(right)}", kind, low, high, a.sure and b.sure, level)
+    # Masks and remainders bound whatever they are applied to.
+    sure = (a.sure and b.sure) or (b.constant and b.low > 0 and (op == "&" or (op == "%" and a.kind.wraps)))
+    return Term(f"{a.within(least)} {op} {b.within(right)}", kind, low, high, sure, level)
 
 
 def truth(text: str, level: int) -> Term:
@@ -138,7 +140,9 @@ def _bounds(op: str, a: Term, b: Term) -> tuple[float, float]:
     if op == "&" and (a.low >= 0 or b.low >= 0):
         return 0, min(term.high for term in (a, b) if term.low >= 0)
     most = 2 ** int(max(a.magnitude, b.magnitude, 1)).bit_length() - 1
-    return (0 if a.low >= 0 and b.low >= 0 else -most - 1), most
+    if a.low >= 0 and b.low >= 0:
+        return (max(a.low, b.low) if op == "|" else 0), most
+    return -most - 1, most
 
 
 def cast(kind: Kind, a: Term) -> Term:
