@@ -33,8 +33,8 @@ class Settings:
     """Sizes of split, model and training, and each arm's grid."""
 
     train_groups: int = 320
-    validation_groups: int = 50
-    heldout_groups: int = 150
+    validation_groups: int = 40
+    heldout_groups: int = 130
     train_members: int = 4  # winners, and losers, of a training group, drawn from its own; others are whole
     vocab_size: int = 1024
     hidden_size: int = 128
