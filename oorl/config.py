@@ -79,7 +79,7 @@ class ObjectiveConfig:
     """L = w_rl L_onpolicy / N_tokens + w_gepo L_gepo / N_groups (arXiv 2505.12723, eq. 10), denominators global."""
 
     w_rl: float = setting(1.0, "weight of the on-policy loss; 0 leaves rollouts and unit tests out", low=0)
-    w_gepo: float = setting(0.01, "weight of the group equivalent preference loss; 0 leaves it out", low=0)
+    w_gepo: float = setting(0.01, "weight of the preference loss over IR groups; 0 leaves it out", low=0)
     advantages: str = setting("reinforce++", "mode of the advantages", choices=("reinforce++", *GROUP_MODES))
     surrogate: str = setting(
         "clip",
@@ -108,11 +108,16 @@ class ObjectiveConfig:
 
 @dataclass(frozen=True)
 class GepoConfig:
-    """Group Equivalent Preference Optimization over IR groups (eq. 6-9)."""
+    """Preference over IR groups: Group Equivalent Preference Optimization (eq. 6-9), or DPO on the same groups."""
 
+    loss: str = setting(
+        "gepo",
+        "gepo: a group's winners over its losers, and close to each other; dpo: mean over its winner-loser pairs",
+        choices=("gepo", "dpo"),
+    )
     groups_per_update: int = setting(4, "groups in each optimizer update, over all ranks", low=1)
     beta: float = setting(0.1, "sharpness of the preference (not printed in the paper: DPO's default)", low=1e-6)
-    variance_weight: float = setting(1.0, "lambda, weight of the winners' variance", low=0)
+    variance_weight: float = setting(1.0, "lambda, weight of the winners' variance; dpo has no such term", low=0)
     length_normalize: bool = setting(False, "score a member by its mean token log-ratio instead of the sum")
     max_tokens: int = setting(
         8192, "of prompt and member; longer members, and groups left with too few, are left out and counted", low=2

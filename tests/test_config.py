@@ -73,6 +73,7 @@ def test_every_field_says_what_it_is_and_there_are_few() -> None:
         ("rollout.group_size=2.5", ["rollout.group_size", "whole number", "2.5"]),
         ("rollout.group_size=true", ["rollout.group_size", "whole number", "True"]),
         ("training.permute_rewards=1", ["training.permute_rewards", "true or false", "1"]),
+        ("gepo.loss=dop", ["gepo.loss", "'dop'", "gepo, dpo", "'dpo'"]),
         ("objective.advantages=reinforce", ["objective.advantages", "'reinforce'", "'reinforce++'"]),
         ("lr=1", ["section.field=value"]),
         ("optimizer.lr", ["section.field=value"]),

@@ -15,6 +15,7 @@ from oorl.quickstart.report import make_report, recipe_of
 from oorl.quickstart.run import training_config
 from oorl.quickstart.settings import FULL, PAIRS, SMOKE
 from oorl.quickstart.stages import Stages
+from oorl.quickstart.tokenizer import train_tokenizer
 
 SMALL = replace(SMOKE, num_train_programs=240, num_rl_problems=24, num_heldout_problems=12, warmup_steps=20)
 
@@ -153,6 +154,17 @@ def test_a_report_does_not_tell_where_its_run_lies(tmp_path, monkeypatch):
         assert recipe["data"]["problems"] == "RUN/data/train.jsonl" and recipe["data"]["groups"] == "RUN/mine.jsonl"
         assert recipe["data"]["held_out"] == "elsewhere/h.jsonl", "a file outside the run stays as it was named"
         assert str(tmp_path) not in json.dumps(recipe)
+
+
+def test_a_tokenizer_keeps_alone_what_it_is_told_to_and_merges_the_rest():
+    texts = [f"  %{k} = add nsw i64 %{k - 1}, %{k - 2}\n" for k in range(2, 40)]
+    tokenizer = train_tokenizer(texts, 400, r"%\w+")
+    ids = tokenizer("  %17 = add nsw i64 %3, %4\n").input_ids
+    pieces = [tokenizer.decode([token]) for token in ids]
+    assert pieces == ["  ", "%17", " = add nsw i64 ", "%3", ", ", "%4", "\n"]
+    assert not any("nsw\u0120i64" in token for token in train_tokenizer(texts, 400).get_vocab()), "words by default"
+    odd = "caf\u00e9 \U0001f40e %\n\t%17%18"
+    assert tokenizer.decode(tokenizer(odd).input_ids) == odd
 
 
 @pytest.mark.slow

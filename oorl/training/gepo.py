@@ -6,6 +6,7 @@ The loss of a group needs the scores of all its members, but its gradient is a w
 
 So the members are scored without gradient, the loss is differentiated with respect to the scores alone, and each
 member is run once more with its coefficient. Exact, and the memory is one batch's, whatever the size of the group.
+DPO over the pairs of a group (``gepo.loss``) is a loss of the same scores and goes the same way.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from oorl_kernels import GepoLoss, gepo_loss
+from oorl_kernels import GepoLoss, dpo_loss, gepo_loss
 from torch import Tensor
 
 from oorl.config import Config
@@ -26,12 +27,16 @@ from oorl.training.metrics import StepMetrics
 
 
 def group_loss(scores: Tensor, groups: Sequence[PreferenceGroup], config: Config, normalizer: float) -> GepoLoss:
-    """GEPO loss of scored groups against their reference scores; ``scores`` [K] as ``score_members`` orders them."""
+    """Loss of scored groups against their reference scores; ``scores`` [K] as ``score_members`` orders them.
+
+    The figures per group do not depend on ``gepo.loss``: the mean margin of a group's pairs is the group's own.
+    """
     sizes = torch.tensor([len(group.members) for group in groups])
     is_winner = torch.cat([torch.arange(len(group.members)) < group.num_winners for group in groups])
-    return gepo_loss(
+    reference = torch.tensor([score for group in groups for score in group.ref_scores], dtype=scores.dtype)
+    gepo = gepo_loss(
         scores,
-        torch.tensor([score for group in groups for score in group.ref_scores], dtype=scores.dtype),
+        reference,
         is_winner,
         torch.arange(len(groups)).repeat_interleave(sizes),
         num_groups=len(groups),
@@ -39,12 +44,27 @@ def group_loss(scores: Tensor, groups: Sequence[PreferenceGroup], config: Config
         variance_weight=config.gepo.variance_weight,
         normalizer=normalizer,
     )
+    if config.gepo.loss == "gepo":
+        return gepo
+    parts = zip(scores.split(sizes.tolist()), reference.split(sizes.tolist()), groups, strict=True)
+    losses = [_pair_loss(part, ref, group.num_winners, config.gepo.beta, normalizer) for part, ref, group in parts]
+    return gepo._replace(loss=torch.stack(losses).sum())
+
+
+def _pair_loss(scores: Tensor, reference: Tensor, num_winners: int, beta: float, normalizer: float) -> Tensor:
+    """DPO of one group, mean over its n m winner-loser pairs and divided by ``normalizer``; scores [n + m]."""
+    winner, loser = torch.cartesian_prod(torch.arange(num_winners), torch.arange(num_winners, len(scores))).T
+    pairs = scores[winner], scores[loser], reference[winner], reference[loser]
+    return dpo_loss(*pairs, beta=beta, normalizer=len(winner) * normalizer).loss
 
 
 def backward_gepo_loss(
     policy: Policy, groups: Sequence[PreferenceGroup], config: Config, world: World, metrics: StepMetrics
 ) -> None:
-    """Add the gradient of w_gepo L_gepo over this rank's ``groups`` to the parameters', in two passes."""
+    """Add the gradient of w_gepo L_gepo over this rank's ``groups`` to the parameters', in two passes.
+
+    L_gepo is the loss that ``gepo.loss`` names.
+    """
     budget = Budget(config.training.row_tokens, config.training.micro_batch_tokens)
     normalize = config.gepo.length_normalize
     normalizer = max(world.sum([len(groups)])[0], 1.0)
