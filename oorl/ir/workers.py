@@ -25,7 +25,7 @@ from typing import TypeVar
 import oorl
 
 # LLVM keeps about a megabyte a function in its context, and every fork pays for it.
-TASKS_PER_PROCESS = 16
+TASKS_PER_PROCESS = 4
 
 T = TypeVar("T")
 
