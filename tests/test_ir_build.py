@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -151,6 +152,16 @@ def test_generated_groups_leave_out_another_files_programs(folder):
     assert not {group.dedup_cluster for group in a} & {group.dedup_cluster for group in b}
     assert {group.split for group in b} == {"test"}
     assert json.loads(Path(f"{second}.stats.json").read_text())["refused"]["duplicate"] >= 2
+
+
+def test_two_builds_of_one_file_do_not_mix(folder, capsys):
+    out = folder / "contended.jsonl"
+    with open(folder / "contended.jsonl.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert main(["build-ir", str(folder / "functions.c"), "--out", str(out), *SMALL]) == 2
+    assert "is being built by another process" in capsys.readouterr().err
+    assert main(["build-ir", str(folder / "functions.c"), "--out", str(out), *SMALL]) == 0
+    assert not (folder / "contended.jsonl.lock").exists()
 
 
 @pytest.mark.parametrize(

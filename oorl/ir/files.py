@@ -7,6 +7,7 @@ goes.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import itertools
 import json
@@ -124,17 +125,29 @@ class _Partial:
         self.path, self.head, self.resume = path, head, resume
         self.groups = path.with_name(path.name + ".incomplete")
         self.log = path.with_name(path.name + ".incomplete.log")
+        self.lock = path.with_name(path.name + ".lock")
         self._files: list[TextIO] = []
 
     def __enter__(self) -> _Partial:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        lock = self.lock.open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go of when the process ends, however it ends
+        except BlockingIOError as err:
+            lock.close()
+            raise UsageError(
+                f"{self.path} is being built by another process; wait for it, or give another --out"
+            ) from err
+        self._files = [lock]
         if not self.resume and self.log.exists() and len(_whole_lines(self.log)) > 1:  # one line: nothing was finished
+            self.__exit__()
             raise UsageError(
                 f"{self.groups} holds an interrupted build; add --resume to go on, or delete it and {self.log.name}"
             )
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.lock.unlink(missing_ok=True)
         for file in self._files:
             file.close()
 
@@ -148,7 +161,7 @@ class _Partial:
         done = rows[1:]
         _rewrite(self.log, [{"build": self.head}, *done])
         _rewrite(self.groups, self._replayed(done, statistics, known))
-        self._files = [self.groups.open("a", encoding="utf-8"), self.log.open("a", encoding="utf-8")]
+        self._files += [self.groups.open("a", encoding="utf-8"), self.log.open("a", encoding="utf-8")]
         return len(done)
 
     def _replayed(self, done: list[dict], statistics: Statistics, known: Known) -> Iterator[dict]:
@@ -166,7 +179,7 @@ class _Partial:
 
     def add(self, outcome: Outcome) -> None:
         """Write the group, then the log: a log line means that its group is there."""
-        groups, log = self._files
+        _, groups, log = self._files
         if outcome.group:
             groups.write(_line(outcome.group.to_json()))
             groups.flush()
