@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import importlib.metadata
 import json
 import os
 import signal
@@ -18,6 +19,9 @@ pytest.importorskip("ziglang", reason="IR groups need ziglang (the train extra)"
 
 from oorl.cli import main  # noqa: E402
 from oorl.data.ir_groups import read_ir_groups, write_ir_groups  # noqa: E402
+from oorl.errors import UserError  # noqa: E402
+from oorl.ir.frontend import check_compilers  # noqa: E402
+from oorl.ir.toolchain import require_readable, require_toolchain  # noqa: E402
 
 SMALL = ["--max-chars", "500", "--max-winners", "4", "--max-losers", "4", "--inputs", "24"]
 FUNCTIONS = "\n".join(
@@ -201,6 +205,22 @@ def test_a_missing_package_is_named_with_its_remedy(package, tmp_path):
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert f"{package}, which is not installed" in done.stderr and 'pip install "oorl-kernels[train]"' in done.stderr
+
+
+@pytest.mark.parametrize(("package", "found"), [("llvmlite", "0.44.0"), ("ziglang", "0.12.1")])
+def test_a_toolchain_too_old_is_named_with_its_remedy(package, found, monkeypatch):
+    real = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: found if name == package else real(name))
+    with pytest.raises(UserError, match=rf"{package} 0\.\d+ or newer, found {found}; run `pip install --upgrade"):
+        require_toolchain()
+
+
+def test_a_compiler_newer_than_the_optimiser_is_named():
+    require_readable("rustc", 22, 22)
+    require_readable("rustc", 19, 22)
+    with pytest.raises(UserError, match="rustc prints the IR of LLVM 23, and llvmlite .* reads LLVM 22 at most"):
+        require_readable("rustc", 23, 22)
+    check_compilers(rust=False)  # these fit
 
 
 def test_nothing_here_loads_torch():

@@ -102,6 +102,9 @@ def run(args: argparse.Namespace) -> int:
     if (args.language or args.limit) and not any(map(is_sltrans, args.sources)):
         raise UsageError("--language and --limit are for SLTrans files (.parquet, .jsonl), and none is given")
     require_toolchain()
+    from oorl.ir.frontend import check_compilers  # which loads LLVM
+
+    check_compilers(rust=any(path.endswith(".rs") for path in args.sources))
     config = IRConfig(
         seed=args.seed,
         split=args.split,

@@ -17,7 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from oorl.ir.llvm import architecture
+from oorl.ir.llvm import architecture, binding
+from oorl.ir.toolchain import require_readable
 
 # zig's driver adds host features, sanitizers and a stack protector unless each is turned off here.
 CLANG = "-mcpu=baseline -fno-stack-protector -S -emit-llvm -g0 -fno-discard-value-names -fno-ident -ffp-contract=off -w"
@@ -106,6 +107,18 @@ def rustc_version() -> str:
     """``rustc 1.95.0``; raises CompileError when there is none."""
     done = subprocess.run([_rustc(), "--version"], capture_output=True, text=True, timeout=TIMEOUT_S)
     return " ".join(done.stdout.split()[:2])
+
+
+def check_compilers(rust: bool) -> None:
+    """Raise UserError when clang's LLVM, or rustc's where it is used, is newer than the one that reads its text."""
+    ours = binding.llvm_version_info[0]
+    clang = subprocess.run(zig("cc", "--version"), capture_output=True, text=True, timeout=TIMEOUT_S).stdout
+    if found := re.search(r"clang version (\d+)", clang):
+        require_readable("clang in the ziglang wheel", int(found[1]), ours)
+    if rust:
+        rustc = subprocess.run([_rustc(), "-vV"], capture_output=True, text=True, timeout=TIMEOUT_S).stdout
+        if found := re.search(r"LLVM version: (\d+)", rustc):
+            require_readable("rustc", int(found[1]), ours)
 
 
 def _first_error(stderr: str) -> str:

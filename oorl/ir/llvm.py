@@ -6,18 +6,11 @@ import functools
 import importlib.metadata
 import platform
 
-from oorl.errors import UserError
 from oorl.ir.toolchain import require_toolchain
 
 require_toolchain()
 
 import llvmlite.binding as binding  # noqa: E402 - after the sentence that says how to get it
-
-if binding.llvm_version_info[0] < 20:
-    raise UserError(
-        f"building IR groups needs llvmlite 0.45 or newer (LLVM 20), found {importlib.metadata.version('llvmlite')}; "
-        "run `pip install --upgrade llvmlite`"
-    )
 
 binding.initialize_native_target()
 binding.initialize_native_asmprinter()
