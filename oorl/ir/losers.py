@@ -51,7 +51,7 @@ def choose_losers(
     rng: random.Random,
     counts: Counter,
 ) -> list[tuple[Text, Run]]:
-    """Mutants that differ on a stable witness: first looks in shared children, the decision in a child for each."""
+    """Mutants that differ on a stable witness: a first look at rounds of them, then a decision about those that fit."""
     choice = _Choice(winners, config.max_losers, rng)
     mutants = _mutants(winners, known | {text.ir for text in winners}, choice, config, rng, counts)
     kept: list[tuple[Text, Run]] = []
@@ -72,7 +72,7 @@ def choose_losers(
                 else:
                     choice.give_back(offer)
                     _count(counts, offer.text, "differs", -1)
-                    _count(counts, offer.text, run.failure or "unstable")
+                    _count(counts, offer.text, _fate(run, expected) if run.stable else run.failure or "unstable")
         if not choice.open:
             break
     if len(kept) < config.min_losers:
