@@ -74,7 +74,7 @@ def _with_padded_globals(text: str, fences: list[str]) -> str:
     lines = text.splitlines()
     for number, line in enumerate(lines):
         if found := _GLOBAL.match(line):
-            kind = _leading_type(found[2])
+            kind = _type_before(" ", found[2])
             pad = f"[{PAD} x i8]"
             whole, own = f"{{ {pad}, {kind}, {pad} }}", f"@oorl.global{len(names)}"
             value = found[2][len(kind) + 1 :]
@@ -95,7 +95,7 @@ def _with_padded_globals(text: str, fences: list[str]) -> str:
 
 def _padded(name: str, description: str, index: int) -> list[str] | None:
     """Lines for a local of fixed size between pads, everything filled; None when its size is known at run time only."""
-    kind = _first_type(description)
+    kind = _type_before(",", description)
     if re.match(r", i\d+ ", description[len(kind) :]):
         return None
     own = f"%oorl.local{index}"
@@ -109,21 +109,11 @@ def _padded(name: str, description: str, index: int) -> list[str] | None:
     ]
 
 
-def _leading_type(description: str) -> str:
-    """The type at the beginning of ``[2 x i16] [i16 3, i16 4]``."""
+def _type_before(end: str, description: str) -> str:
+    """The type at the beginning of ``[4 x { i8, i32 }], align 16`` or ``[2 x i16] [i16 3, i16 4]``, up to ``end``."""
     depth = 0
     for position, char in enumerate(description):
         depth += {"[": 1, "{": 1, "<": 1, "]": -1, "}": -1, ">": -1}.get(char, 0)
-        if char == " " and depth == 0:
-            return description[:position]
-    return description
-
-
-def _first_type(description: str) -> str:
-    """The type at the beginning of ``[4 x { i8, i32 }], align 16``."""
-    depth = 0
-    for position, char in enumerate(description):
-        depth += {"[": 1, "{": 1, "<": 1, "]": -1, "}": -1, ">": -1}.get(char, 0)
-        if char == "," and depth == 0:
+        if char == end and depth == 0:
             return description[:position]
     return description
