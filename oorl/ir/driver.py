@@ -1,4 +1,4 @@
-"""The loop over inputs in machine code: lay out the arena, call the function, store the frame; faults come back to it."""
+"""The loop over inputs in machine code: lay out the arena, call the function, store the frame, come back from faults."""
 
 from __future__ import annotations
 
