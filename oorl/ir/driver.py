@@ -1,4 +1,4 @@
-"""The loop over inputs in machine code: lay out the arena, call the function, store the frame, come back from faults."""
+"""The loop over inputs in machine code: lay out the arena, call the function, store the frame, return from faults."""
 
 from __future__ import annotations
 
