@@ -17,8 +17,8 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
-    "numpy", "triton", "transformers", "liger-kernel", "cut-cross-entropy", "trl", "verl", "quack-kernels", "flash-attn",
-    "llvmlite", "ziglang",
+    "numpy", "triton", "transformers", "liger-kernel", "cut-cross-entropy", "trl", "verl", "quack-kernels",
+    "flash-attn", "llvmlite", "ziglang",
 )  # fmt: skip
 # What decides a figure; tables, plots and the search for launch configurations read figures.
 MEASURING = ("harness", "inputs", "oracle", "peers", "providers", "real_states", "shapes", "tasks")
