@@ -29,7 +29,7 @@ from bench.ir_ranking.measures import (
     winner_variances,
 )
 from bench.ir_ranking.report import ALL, SCHEMA, study_rows
-from bench.ir_ranking.settings import ARMS, Candidate, Settings
+from bench.ir_ranking.settings import ARMS, MATCHED, Candidate, Settings
 from bench.ir_ranking.split import split_groups, thinned
 from bench.ir_ranking.study import Study, arm_config, follow_winners, run_study
 from bench.rows import read_rows
@@ -184,8 +184,6 @@ def test_arms_start_from_one_base_and_differ_in_their_loss(finished) -> None:
         for arm in ("dpo", "gepo"):
             config = arm_config(study, seed, arm, Candidate(1e-3, 10.0, True))
             assert config.model.path == str(study.base(seed)) and config.gepo.loss == arm
-            if not Path(config.training.out_dir).exists():
-                continue  # the seed that does not choose trains the chosen candidate alone
             rows = [row for _, row in read_jsonl(Path(config.training.out_dir) / "metrics.jsonl")]
             assert len(rows) == SMALL.updates
             assert rows[0]["loss/gepo"] == pytest.approx(math.log(2), abs=1e-6), "at the reference every margin is 0"
@@ -194,9 +192,10 @@ def test_arms_start_from_one_base_and_differ_in_their_loss(finished) -> None:
             assert rows[-1]["gepo/margin"] != 0.0
         seen.update(map(json.dumps, starts.values()))
         scores = outcome["scores"][seed]
-        assert set(scores) == {"base", *ARMS}
-        assert all([of.tokens for of in scores[arm]] == [of.tokens for of in scores["base"]] for arm in ARMS)
-        assert len({tuple(of.sums for of in scores[arm]) for arm in scores}) == 1 + len(ARMS), "every arm moved"
+        assert set(scores) == {"base", *ARMS, MATCHED}
+        assert all([of.tokens for of in scores[arm]] == [of.tokens for of in scores["base"]] for arm in scores)
+        assert len({tuple(of.sums for of in scores[arm]) for arm in ("base", *ARMS)}) == 4, "every arm moved"
+        assert scores[MATCHED] != scores["gepo"], "the same settings, another loss"
     assert len(seen) == 2, "one base a seed, the same for both losses"
 
 
@@ -258,7 +257,7 @@ def test_rows_average_over_seeds_and_pair_differences(finished) -> None:
     study, outcome = finished
     rows = list(study_rows(study, outcome))
     by = {(row["arm"], row["seed"]): row["ranked"] for row in rows}
-    assert len(rows) == 1 + 2 * 4 + 4 + 4 and len(by) == len(rows)
+    assert len(rows) == 1 + 2 * 5 + 5 + 5 and len(by) == len(rows)
     assert by["base", 0][RATIO]["mean"] == 0.5, "a model against itself has nothing but ties"
     for order in ORDERS:
         means = {arm: by[arm, ALL][order]["mean"] for arm in ("base", *ARMS)}
@@ -276,7 +275,7 @@ def test_the_command_appends_rows_and_draws(finished, tmp_path, monkeypatch, cap
     arguments = ["--groups", str(study.groups_path), "--out", str(study.root), "--seeds", "0", "1"]
     assert command.main([*arguments, "--results", str(results), "--plot", str(plot)]) == 0
     rows = read_rows(results, SCHEMA)
-    assert len(rows) == 17 and {"device", "commit", "command", "torch", "date"} <= rows[0].keys()
+    assert len(rows) == 21 and {"device", "commit", "command", "torch", "date"} <= rows[0].keys()
     assert plot.read_text().count("<svg") == 1
     printed = capsys.readouterr().out
     assert "| GEPO - DPO |" in printed and "bin hard" in printed

@@ -19,7 +19,7 @@ from bench.ir_ranking.measures import (
     rankings,
     winner_variances,
 )
-from bench.ir_ranking.settings import ARMS, Candidate
+from bench.ir_ranking.settings import ARMS, MATCHED, Candidate
 from bench.ir_ranking.study import Study
 from oorl.data.ir_groups import IRGroup, read_ir_groups
 
@@ -27,10 +27,16 @@ PLOT = Path(__file__).resolve().parents[1] / "plots" / "ir-ranking.svg"
 FILE_NAME = "ir-ranking.jsonl"
 SCHEMA = "oorl.ir_ranking/1"  # not a provider's row: the benchmark's report passes it over
 ALL = "all"  # in place of a seed: rankings averaged group by group over the seeds
-COMPARED = (("gepo", "dpo"), ("gepo", "base"), ("dpo", "base"), ("likelihood", "base"))
-FEWEST_DRAWN = 20  # held-out groups with a kind of loser; of fewer, the interval says nothing
-COLOURS = {"base": "#999999", "likelihood": "#E69F00", "dpo": "#D55E00", "gepo": "#0072B2"}
-NAMES = {"base": "base model", "likelihood": "likelihood of winners", "dpo": "DPO", "gepo": "GEPO"}
+COMPARED = (("gepo", "dpo"), ("gepo", MATCHED), ("gepo", "base"), ("dpo", "base"), ("likelihood", "base"))
+FEWEST_SHOWN = 20  # held-out groups with a kind of loser; of fewer, the interval says little
+COLOURS = {"base": "#999999", "likelihood": "#E69F00", "dpo": "#D55E00", MATCHED: "#CC79A7", "gepo": "#0072B2"}
+NAMES = {
+    "base": "base model",
+    "likelihood": "likelihood of winners",
+    "dpo": "DPO",
+    MATCHED: "DPO, GEPO's settings",
+    "gepo": "GEPO",
+}
 
 
 def study_rows(study: Study, outcome: dict) -> Iterator[dict]:
@@ -50,7 +56,7 @@ def study_rows(study: Study, outcome: dict) -> Iterator[dict]:
                 | _details(groups, outcome, seed, arm)
                 | {"ranked": intervals(found)}
             )
-    over_seeds = {arm: averaged([of_seed[arm] for of_seed in ranked.values()]) for arm in ("base", *ARMS)}
+    over_seeds = {arm: averaged([of_seed[arm] for of_seed in ranked.values()]) for arm in COLOURS}
     for arm, found in over_seeds.items():
         yield common | {"arm": arm, "seed": ALL, "seeds": sorted(ranked), "ranked": intervals(found)}
     for new, old in COMPARED:
@@ -129,8 +135,13 @@ def _title(row: dict) -> str:
 
 
 def _kinds(row: dict, order: str) -> list[str]:
-    """Kinds of loser: bins by difficulty, then styles, then operators."""
-    kinds = [key.removeprefix(f"{order}; ") for key in row["ranked"] if key.startswith(f"{order}; ")]
+    """Kinds of loser that enough groups have: bins by difficulty, then styles, then operators."""
+    prefix = f"{order}; "
+    kinds = [
+        key.removeprefix(prefix)
+        for key, share in row["ranked"].items()
+        if key.startswith(prefix) and share["groups"] >= min(FEWEST_SHOWN, row["heldout_groups"])
+    ]
     ranks = {"bin hard": 0, "bin mid": 1, "bin easy": 2}
     return sorted(kinds, key=lambda kind: (ranks.get(kind, 3), kind.startswith("operator"), kind))
 
@@ -146,8 +157,8 @@ def draw(found: Sequence[dict], path: Path) -> None:
     from matplotlib.figure import Figure
 
     base = _one(found, "base", ALL)
-    kinds = [kind for kind in _kinds(base, TOKEN) if base["ranked"][f"{TOKEN}; {kind}"]["groups"] >= FEWEST_DRAWN]
-    figure = Figure(figsize=(11.0, 2.0 + 0.36 * max(len(kinds), 8)), layout="constrained")
+    kinds = _kinds(base, TOKEN)
+    figure = Figure(figsize=(11.0, 2.0 + 0.42 * max(len(kinds), 8)), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))
     _panel(left, found, list(ORDERS), list(ORDERS))
     _panel(right, found, [f"{TOKEN}; {kind}" for kind in kinds], [kind.split(" ", 1)[1] for kind in kinds])
@@ -161,7 +172,7 @@ def draw(found: Sequence[dict], path: Path) -> None:
 def _panel(axis, found: Sequence[dict], keys: Sequence[str], labels: Sequence[str]) -> None:
     """One line an arm and key: the mean over seeds with its interval, and small dots for single seeds."""
     for place, (arm, colour) in enumerate(COLOURS.items()):
-        offset = 0.2 * (place - 1.5)
+        offset = 0.16 * (place - 2)
         rows = [row for row in found if row["arm"] == arm]
         for row in rows:
             shares = [row["ranked"][key] for key in keys]

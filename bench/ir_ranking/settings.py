@@ -53,3 +53,4 @@ class Settings:
 
 
 ARMS = ("likelihood", "dpo", "gepo")
+MATCHED = "dpo-matched"  # DPO with what GEPO chose: the two then differ in the loss alone

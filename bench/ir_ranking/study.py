@@ -15,7 +15,7 @@ from tqdm import tqdm
 from transformers import AutoTokenizer
 
 from bench.ir_ranking.measures import TOKEN, Scores, rankings
-from bench.ir_ranking.settings import ARMS, Candidate, Settings
+from bench.ir_ranking.settings import ARMS, MATCHED, Candidate, Settings
 from bench.ir_ranking.split import split_groups
 from oorl.config import Config, override
 from oorl.data.ir_groups import IRGroup, read_ir_groups, write_ir_groups
@@ -69,13 +69,15 @@ def run_study(study: Study, seeds: Sequence[int]) -> dict:
     _base(study, stages, TUNED_ON)
     trials = {arm: _trials(study, stages, arm) for arm in ARMS}
     chosen = {arm: _best(settings.grid(arm), trials[arm]) for arm in ARMS}
+    chosen[MATCHED] = chosen["gepo"]
     scores = {}
     for seed in seeds:
         _base(study, stages, seed)
         scores[seed] = {"base": _scores(study, stages, f"seed {seed}: base", study.base(seed), "heldout")}
         for arm, candidate in chosen.items():
-            name = _arm(study, stages, seed, arm, candidate)
-            scores[seed][arm] = _scores(study, stages, name, arm_dir(study, seed, arm, candidate) / "model", "heldout")
+            kind = "dpo" if arm == MATCHED else arm
+            name = _arm(study, stages, seed, kind, candidate)
+            scores[seed][arm] = _scores(study, stages, name, arm_dir(study, seed, kind, candidate) / "model", "heldout")
     return {"data": data | {"sha256": digest}, "chosen": chosen, "trials": trials, "scores": scores}
 
 
