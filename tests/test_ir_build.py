@@ -190,6 +190,10 @@ def test_a_file_that_does_not_compile_is_refused_and_counted(tmp_path, capsys):
     assert main(["build-ir", str(tmp_path / "bad.c"), "--out", str(tmp_path / "x.jsonl"), *SMALL]) == 1
     said = capsys.readouterr()
     assert "none of 1 functions gave a group" in said.err and "compile 1" in said.out
+    [line] = (tmp_path / "x.jsonl.refused.jsonl").read_text().splitlines()
+    refused = json.loads(line)
+    assert refused["source"] == "bad.c:f" and "line 1: error: use of undeclared" in refused["reason"]
+    assert f"bad.c:f: left out, {refused['reason']}" in said.err
 
 
 @pytest.mark.parametrize("package", ["llvmlite", "ziglang"])

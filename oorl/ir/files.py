@@ -1,8 +1,8 @@
 """A file of groups, built so that an interrupt loses nothing.
 
 While it grows, groups stand in ``OUT.incomplete`` and a line for every function seen, kept or refused, in
-``OUT.incomplete.log``; the log's first line says what is being built. At the end the file gets its name and the log
-goes.
+``OUT.incomplete.log``; the log's first line says what is being built. At the end the file gets its name, and of the log
+what was refused and why is left, in ``OUT.refused.jsonl``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import json
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -114,6 +115,8 @@ def _shown(
     ) as bar:
         for outcome in outcomes:
             yield outcome
+            if outcome.group is None and not wanted:  # a person's own function; generated ones are counted
+                tqdm.write(f"{outcome.source}: left out, {outcome.reason}", file=sys.stderr)
             bar.set_postfix(refused=sum(statistics.refused.values()), refresh=False)
             bar.update(1 if outcome.group or not wanted else 0)
 
@@ -192,9 +195,14 @@ class _Partial:
         log.flush()
 
     def finish(self, statistics: Statistics) -> None:
-        """Give the file its name."""
+        """Give the file its name, and list what was refused."""
+        refused = [row for row in _whole_lines(self.log)[1:] if not row["kept"]]
         self.__exit__()
         os.replace(self.groups, self.path)
+        listed = self.path.with_name(self.path.name + ".refused.jsonl")
+        listed.unlink(missing_ok=True)
+        if refused:
+            _rewrite(listed, ({"source": row["source"], "reason": row["reason"]} for row in refused))
         statistics.write(self.path.with_name(self.path.name + ".stats.json"))
         self.log.unlink()
 
