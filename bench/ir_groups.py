@@ -39,7 +39,9 @@ FILE_NAME = "ir-groups.jsonl"
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.ir_groups", description="Figures of a file of IR groups.")
     parser.add_argument("file", type=Path, help="as `oorl build-ir` wrote it, its .stats.json beside it")
-    parser.add_argument("--reverify", action="store_true", help="run every group again")
+    parser.add_argument(
+        "--reverify", type=int, nargs="?", const=0, metavar="N", help="run every group again, or N drawn at random"
+    )
     parser.add_argument("--leak", action="store_true", help="train the leak test's trees")
     parser.add_argument("--sample", type=int, default=0, metavar="N", help="keep N groups, drawn at random")
     parser.add_argument("--jobs", type=int, help="worker processes of --reverify (default: one per core)")
@@ -63,8 +65,8 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def figures(path: Path, *, reverify: bool, leak: bool, jobs: int | None = None) -> dict:
-    """What a row says of a file."""
+def figures(path: Path, *, reverify: int | None, leak: bool, jobs: int | None = None) -> dict:
+    """What a row says of a file; ``reverify``: groups to run again, 0 for all, None for none."""
     stats = path.with_name(path.name + ".stats.json")
     try:
         build = json.loads(stats.read_text(encoding="utf-8"))
@@ -72,27 +74,27 @@ def figures(path: Path, *, reverify: bool, leak: bool, jobs: int | None = None) 
         raise UserError(f"cannot read {stats} ({err}); `oorl build-ir` writes it beside the groups") from err
     refused = Counter(fault.split(":")[0] for _, _, fault in checked_rows(str(path), Seen()) if fault)
     row: dict = {"file": path.name, "build": build, "refused_by_check": dict(refused)}
-    if reverify:
-        row["reverify"] = _reverified(path, jobs)
+    if reverify is not None:
+        row["reverify"] = _reverified(sample(path, reverify or build["kept"]), jobs)
     if leak:
         row["leak"] = [asdict(own) for own in leak_test(stream_ir_groups(path))]
     return row
 
 
-def _reverified(path: Path, jobs: int | None) -> dict:
-    groups, members, faults, named = 0, 0, Counter(), []
+def _reverified(groups: Iterator[dict], jobs: int | None) -> dict:
+    count, members, faults, named = 0, 0, Counter(), []
     started, spent = time.monotonic(), _children_cpu_s()
-    verdicts = reverify_rows((row for _, row in read_rows(path)), jobs)
+    verdicts = reverify_rows(groups, jobs)
     with closing(verdicts):
         for row, fault in tqdm(verdicts, desc="reverify", unit="group"):
-            groups += 1
+            count += 1
             members += len(row["winners"]) + len(row["losers"])
             if fault:
                 faults[fault.split(":")[0]] += 1
                 named.append(f"{row['group_id']}: {fault}"[:300])
     wall, cpu = time.monotonic() - started, _children_cpu_s() - spent
     return {
-        "groups": groups, "members": members, "reproduce": groups - faults.total(), "faults": dict(faults),
+        "groups": count, "members": members, "reproduce": count - faults.total(), "faults": dict(faults),
         "named": named[:20], "wall_s": round(wall, 1), "cpu_s": round(cpu, 1),
     }  # fmt: skip
 
