@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
 
@@ -112,6 +113,13 @@ def test_neutral_operator_changes_the_text_and_nothing_else(operator, harness):
     reference, *runs = harness.run([original, *edited])
     for run in runs:
         assert run.stable and run.runs[0] == reference.runs[0]
+
+
+def test_no_constant_shifts_by_more_than_the_width():
+    listing = listing_of(two("  %3 = lshr i64 %0, 63\n  %4 = shl i64 %3, 0\n  ret i64 %4"))
+    edits = [edit.replacement for own in edits_of(listing).values() for edit in own if edit.replacement]
+    amounts = [int(amount) for text in edits for amount in re.findall(r"(?:lshr|shl) i64 %v\d+, (-?\d+)", text)]
+    assert amounts and set(amounts) == {0, 1, 62, 63}  # 0 and 63 where the shift itself is changed
 
 
 def test_edits_keep_to_their_line():

@@ -158,8 +158,11 @@ def switch_case(_: Listing, at: Instruction) -> Iterator[Edit]:
 
 
 def _constants(operator: str, at: Instruction, change: Callable[[int], tuple[int, ...]]) -> Iterator[Edit]:
+    shift = re.match(rf"(?:shl|lshr|ashr) {FLAGS}i(\d+) ", at.text)
     for found in _INTEGER.finditer(at.text):
         for value in change(int(found[0])):
+            if shift and found.end() == len(at.text) and not 0 <= value < int(shift[1]):
+                continue  # such a shift has no value, and its code takes whatever lies in a register
             yield Edit(operator, at.line, at.with_text(at.text[: found.start()] + str(value) + at.text[found.end() :]))
 
 
