@@ -120,6 +120,8 @@ def test_no_constant_shifts_by_more_than_the_width():
     edits = [edit.replacement for own in edits_of(listing).values() for edit in own if edit.replacement]
     amounts = [int(amount) for text in edits for amount in re.findall(r"(?:lshr|shl) i64 %v\d+, (-?\d+)", text)]
     assert amounts and set(amounts) == {0, 1, 62, 63}  # 0 and 63 where the shift itself is changed
+    swapped = edits_of(listing_of(two("  %3 = mul i64 %0, 64\n  ret i64 %3")))["binary_swap"]
+    assert [edit.replacement for edit in swapped] == ["  %v3 = add i64 %v0, 64"]
 
 
 def test_edits_keep_to_their_line():

@@ -120,6 +120,8 @@ def binary_swap(_: Listing, at: Instruction) -> Iterator[Edit]:
     """Another arithmetic operation on the same operands; flags that it may carry stay: their absence would show."""
     if found := BINARY_TEXT.match(at.text):
         for other in _BINARY_SWAPS.get(found[1], ()):
+            if other == "shl" and re.fullmatch(r"-?\d+", found[5]) and not 0 <= int(found[5]) < int(found[3][1:]):
+                continue
             flags = found[2] if any({found[1], other} <= family for family in _SAME_FLAGS) else ""
             yield Edit("binary_swap", at.line, at.with_text(f"{other} {flags}{found[3]} {found[4]}, {found[5]}"))
 
