@@ -55,14 +55,15 @@ def leak_test(groups: Iterable[IRGroup], seed: int = 0) -> list[Leak]:
     if len(clusters) < FEWEST_GROUPS:
         raise UserError(f"the leak test needs at least {FEWEST_GROUPS} functions, found {len(clusters)}")
     alone, y, function = np.array(rows), np.array(is_loser), np.array(owner)
-    middle = np.stack([np.median(alone[function == k], axis=0) for k in range(len(clusters))])
+    members = np.split(np.argsort(function, kind="stable"), np.cumsum(np.bincount(function))[:-1])
+    middle = np.stack([np.median(alone[own], axis=0) for own in members])
     leaks = []
     for name, x in (("alone", alone), ("in its group", np.hstack([alone, alone - middle[function]]))):
         scores = np.zeros(len(y))
         for train, test in GroupKFold(FOLDS, shuffle=True, random_state=seed).split(x, y, function):
             trees = HistGradientBoostingClassifier(learning_rate=0.05, max_iter=150, random_state=seed)
             scores[test] = trees.fit(x[train], y[train]).predict_proba(x[test])[:, 1]
-        leaks.append(_measured(name, scores, y, function, seed))
+        leaks.append(_measured(name, scores, y, function, members, seed))
     return leaks
 
 
@@ -79,24 +80,28 @@ def _table(groups: Iterable[IRGroup]) -> tuple[list[tuple[float, ...]], list[boo
     return rows, is_loser, owner, clusters
 
 
-def _measured(name: str, scores: np.ndarray, y: np.ndarray, function: np.ndarray, seed: int) -> Leak:
+def _measured(
+    name: str, scores: np.ndarray, y: np.ndarray, function: np.ndarray, members: Sequence[np.ndarray], seed: int
+) -> Leak:
+    """``function`` [N] numbers every member's function, ``members`` are the indices of each function's own."""
     import numpy as np
 
-    members = [np.flatnonzero(function == k) for k in range(function.max() + 1)]
+    _, place = np.unique(scores, return_inverse=True)
     rng = np.random.default_rng(seed)
     weights = (
         np.bincount(rng.integers(len(members), size=len(members)), minlength=len(members)) for _ in range(RESAMPLES)
     )
-    low, high = np.quantile([_area(scores, y, own[function]) for own in weights], (0.025, 0.975))
+    low, high = np.quantile([_area(place, y, own[function]) for own in weights], (0.025, 0.975))
     pairs = [_pairs(scores[own][y[own]], scores[own][~y[own]]) for own in members]
-    return Leak(name, float(_area(scores, y, np.ones(len(y)))), float(low), float(high), float(np.mean(pairs)))
+    return Leak(name, _area(place, y, np.ones(len(y))), float(low), float(high), float(np.mean(pairs)))
 
 
-def _area(scores: np.ndarray, y: np.ndarray, weights: np.ndarray) -> float:
-    """Area under the ROC curve of weighted members: the share of loser-winner pairs in order, a tie counting half."""
+def _area(place: np.ndarray, y: np.ndarray, weights: np.ndarray) -> float:
+    """Area under the ROC curve of weighted members, by the rank of their score among the distinct ones: the share of
+    loser-winner pairs in order, a tie counting half.
+    """
     import numpy as np
 
-    _, place = np.unique(scores, return_inverse=True)
     losers = np.bincount(place, weights * y)
     winners = np.bincount(place, weights * ~y)
     below = np.cumsum(winners) - winners

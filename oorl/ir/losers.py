@@ -147,14 +147,17 @@ class _Choice:
         self._operators[offer.text.origin["operators"][0]] += step
         self._drift = [drift + step * own for drift, own in zip(self._drift, offer.difference, strict=True)]
 
-    def unlike_all(self, look: tuple[float, ...]) -> bool:
+    def unlike_all(self, ir: str) -> bool:
         """Whether a text looks like the winner of no open place."""
-        return all(unlikeness(look, self._winners[place]) > UNLIKE for place in self.open)
+        return all(unlikeness(self._looks(ir), self._winners[place]) > UNLIKE for place in self.open)
+
+    def _looks(self, ir: str) -> tuple[float, ...]:
+        if ir not in self._seen:
+            self._seen[ir] = looks(ir)
+        return self._seen[ir]
 
     def _offer(self, text: Text, place: int) -> _Offer:
-        if text.ir not in self._seen:
-            self._seen[text.ir] = looks(text.ir)
-        difference = tuple(a - b for a, b in zip(self._seen[text.ir], self._winners[place], strict=True))
+        difference = tuple(a - b for a, b in zip(self._looks(text.ir), self._winners[place], strict=True))
         drift = sum(abs(old + own) - abs(old) for old, own in zip(self._drift, difference, strict=True))
         cost = sum(map(abs, difference)) + DRIFT * drift + REPETITION * self._operators[text.origin["operators"][0]]
         return _Offer(cost, text, place, difference)
@@ -197,7 +200,7 @@ def _mutants(
         if ir in known or not fits(ir, config) or not set(TELLS.findall(ir)) <= usual:
             continue
         known.add(ir)
-        if again and choice.unlike_all(looks(ir)):
+        if again and choice.unlike_all(ir):
             continue
         misses, made = 0, made + 1
         style = (
