@@ -12,7 +12,7 @@ pytest.importorskip("ziglang", reason="IR groups need ziglang (the train extra)"
 
 from oorl.ir.compile import compile_sources  # noqa: E402
 from oorl.ir.csource import Source  # noqa: E402
-from oorl.ir.execute import AS_IT_IS, EVERY_WAY, FIRST_LOOK, GUARDED, MOST_BLOCKS, Harness  # noqa: E402
+from oorl.ir.execute import AS_IT_IS, EVERY_WAY, GUARDED, MOST_BLOCKS, Harness  # noqa: E402
 from oorl.ir.inputs import MAX_LENGTH, argument_lists, harvest  # noqa: E402
 from oorl.ir.layout import arguments_from_json, arguments_json, outcome_json  # noqa: E402
 from oorl.ir.signature import CSignature  # noqa: E402
@@ -90,7 +90,7 @@ def test_crashes_and_endless_loops_end_only_themselves():
         body(ARRAY, "  ret i64 %1"),
     ]
     harness = Harness(ARRAY, "f", [[[1, 2], 2], [[], 0]])
-    for runs in (harness.run(texts), harness.run(texts, FIRST_LOOK, recover=True), harness.decide(texts)):
+    for runs in (harness.run(texts), harness.look(texts), harness.decide(texts)):
         assert [run.failure for run in runs[:2]] == ["timeout", "crash"]
         assert runs[3].failure == "timeout", "the tank is empty before the stack ends"
         assert runs[4].stable and returns(harness, runs[4].runs[0]) == ["2", "0"]
@@ -106,8 +106,97 @@ def test_reads_outside_buffers_and_of_unwritten_memory_are_unstable():
         "write": body(ARRAY, "  %3 = getelementptr i64, ptr %0, i64 %1\n  store i64 0, ptr %3\n  ret i64 0"),
     }
     harness = Harness(ARRAY, "f", [[[1, 2], 2]])
-    for name, run in zip(texts, harness.run(list(texts.values())), strict=True):
+    for name, run in zip(texts, harness.run(list(texts.values()), AS_IT_IS), strict=True):
         assert run.failure is None and not run.stable, name
+
+
+WHICHEVER = "  %r = and i64 %v, 0\n  ret i64 %r"  # the same, whatever was read
+TABLES = "@0 = internal constant [2 x i64] [i64 3, i64 4]\n@1 = internal global [3 x i8] zeroinitializer\n"
+MEMORY_CALLS = (
+    "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)\ndeclare void @llvm.memmove.p0.p0.i64(ptr, ptr, i64, i1)\n"
+    "declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)\n"
+)
+COPIED = (
+    "  %p = alloca [2 x i64]\n  %q = alloca [2 x i64]\n  store i64 5, ptr %p\n"
+    "  call void @llvm.memcpy.p0.p0.i64(ptr %q, ptr %p, i64 16, i1 false)\n"
+)
+WITHIN = {
+    "a buffer": "  %v = load i64, ptr %0\n",
+    "its last byte": "  %p = getelementptr i8, ptr %0, i64 15\n  %b = load i8, ptr %p\n  %v = zext i8 %b to i64\n",
+    "a written local": "  %p = alloca i64\n  store i64 5, ptr %p\n  %v = load i64, ptr %p\n",
+    "a struct with padding": "  %p = alloca { i8, i32 }\n  store i8 5, ptr %p\n  %v = load i64, ptr %p\n",
+    "a copied local": f"{COPIED}  %v = load i64, ptr %q\n",
+    "a cleared local": (
+        "  %p = alloca [2 x i64]\n  call void @llvm.memset.p0.i64(ptr %p, i8 0, i64 16, i1 false)\n"
+        "  %q = getelementptr i64, ptr %p, i64 1\n  %v = load i64, ptr %q\n"
+    ),
+    "locals of a size known late": (
+        "  %c = trunc i64 %1 to i32\n  %p = alloca i64, i32 %c\n  %q = getelementptr i64, ptr %p, i64 1\n"
+        "  store i64 5, ptr %q\n  %v = load i64, ptr %q\n"
+    ),
+    "a vector": "  %p = load <2 x i64>, ptr %0, align 8\n  %v = extractelement <2 x i64> %p, i64 1\n",
+    "a table": "  %v = load i64, ptr getelementptr (i64, ptr @0, i64 1)\n",
+    "a variable": "  store i8 3, ptr getelementptr (i8, ptr @1, i64 2)\n  %v = load i64, ptr %0\n",
+}
+BEYOND = {
+    "behind a buffer": "  %p = getelementptr i64, ptr %0, i64 %1\n  %v = load i64, ptr %p\n",
+    "before a buffer": "  %p = getelementptr i64, ptr %0, i64 -1\n  %v = load i64, ptr %p\n",
+    "across its end": "  %p = getelementptr i8, ptr %0, i64 9\n  %v = load i64, ptr %p\n",
+    "an unwritten local": "  %p = alloca i64\n  %v = load i64, ptr %p\n",
+    "what a copy left unwritten": f"{COPIED}  %s = getelementptr i64, ptr %q, i64 1\n  %v = load i64, ptr %s\n",
+    "behind a local": (
+        "  %p = alloca i64\n  %q = alloca i64\n  store i64 5, ptr %p\n  store i64 5, ptr %q\n"
+        "  %s = getelementptr i64, ptr %p, i64 1\n  %v = load i64, ptr %s\n"
+    ),
+    "a vector across the end": WITHIN["a vector"].replace("<2 x", "<4 x"),
+    "behind a table": "  %v = load i64, ptr getelementptr (i64, ptr @0, i64 2)\n",
+    "before a table": "  %v = load i64, ptr getelementptr (i8, ptr @0, i64 -1)\n",
+    "behind a variable": "  store i8 3, ptr getelementptr (i8, ptr @1, i64 3)\n  %v = load i64, ptr %0\n",
+    "into a table": "  store i64 3, ptr @0\n  %v = load i64, ptr %0\n",
+    "a copy from behind a buffer": (
+        "  %p = alloca [3 x i64]\n  call void @llvm.memmove.p0.p0.i64(ptr %p, ptr %0, i64 17, i1 false)\n"
+        "  %v = load i64, ptr %p\n"
+    ),
+    "nowhere": "  %v = load i64, ptr inttoptr (i64 4096 to ptr)\n",
+    "nobody's code": "  unreachable\nnever:\n  %v = load i64, ptr %0\n",
+}
+
+
+def test_a_guarded_copy_traps_where_a_result_may_rest_on_nothing():
+    harness = Harness(ARRAY, "f", [[[1, 2], 2]])
+    within, beyond = (
+        {name: TABLES + body(ARRAY, text + WHICHEVER) + MEMORY_CALLS for name, text in texts.items()}
+        for texts in (WITHIN, BEYOND)
+    )
+    for name, run in zip(within, harness.look(list(within.values())), strict=True):
+        assert run.stable, f"{name}: {run}"
+    for name, run in zip(beyond, harness.look(list(beyond.values())), strict=True):
+        assert run.failure == "crash", f"{name}: {run}"
+
+
+def test_unwritten_memory_that_may_be_read_still_follows_the_fill():
+    head = "  %p = alloca i64\n  %v = load i64, ptr %p\n"
+    texts = [
+        body(ARRAY, head + WHICHEVER),
+        body(ARRAY, f"{head}  ret i64 %v"),
+        body(ARRAY, BEYOND["behind a local"] + WHICHEVER),
+    ]
+    copied, returned, behind = Harness(ARRAY, "f", [[[1, 2], 2]], strict=False).look(texts)
+    assert copied.stable
+    assert returned.failure is None and not returned.stable
+    assert behind.failure == "crash"
+
+
+def test_a_call_that_traps_leaves_nothing_to_the_next():
+    local = "  %p = alloca [64 x i64]\n  %q = getelementptr i64, ptr %p, i64 60\n"
+    write, trap = f"{local}  store i64 7, ptr %q\n", "declare void @llvm.trap()\n"
+    texts = [
+        body(ARRAY, f"{write}  call void @llvm.trap()\n  ret i64 0") + trap,
+        body(ARRAY, f"{write}  ret i64 0"),
+        body(ARRAY, f"{local}  %v = load i64, ptr %q\n  ret i64 %v"),
+    ]
+    runs = Harness(ARRAY, "f", [[[1, 2], 2]]).look(texts)
+    assert [run.failure for run in runs] == ["crash", None, "crash"]
 
 
 BOTH = CSignature.from_prototype("long long", "const long long *xs, long long n, const long long *ys, long long m")
@@ -205,6 +294,16 @@ def test_written_buffers_are_outcomes():
     [run] = harness.run([body(WRITE, "  store i64 9, ptr %0\n  ret void")])
     assert run.stable
     assert outcome_json(WRITE, run.runs[0][0]) == {"ret": None, "memory": {"xs": ["9", "4"]}}
+
+
+def test_a_truth_in_memory_shows_as_the_byte_that_it_is():
+    signature = CSignature.from_prototype("void", "bool *xs, long long n")
+    harness = Harness(signature, "f", [[[1, 1], 2]])
+    kept, other = harness.run(
+        ["define void @f(ptr %0, i64 %1) {\n  store i8 " + v + ", ptr %0\n  ret void\n}\n" for v in "12"]
+    )
+    assert outcome_json(signature, kept.runs[0][0])["memory"] == {"xs": ["1", "1"]}
+    assert outcome_json(signature, other.runs[0][0])["memory"] == {"xs": ["2", "1"]}
 
 
 def test_inputs_with_undefined_behaviour_are_dropped():

@@ -195,7 +195,7 @@ def test_functions_that_make_no_group_are_refused_with_a_reason(tmp_path):
     assert kinds == {
         "calls": "external",
         "faults": "undefined",
-        "outside": "reference",
+        "outside": "undefined",
         "endless": "undefined",
         "wide": "size",
     }

@@ -16,7 +16,8 @@ pytest.importorskip("ziglang", reason="IR groups need ziglang (the train extra)"
 
 from oorl.ir.clean import externals  # noqa: E402
 from oorl.ir.compile import CompileError, compile_sources  # noqa: E402
-from oorl.ir.execute import FIRST_LOOK, Harness  # noqa: E402
+from oorl.ir.execute import GUARDED, Harness  # noqa: E402
+from oorl.ir.group import function_harness  # noqa: E402
 from oorl.ir.inputs import argument_lists  # noqa: E402
 from oorl.ir.layout import arguments_json, outcome_json  # noqa: E402
 from oorl.ir.library import library_files, library_sources  # noqa: E402
@@ -140,10 +141,10 @@ def test_references_agree_with_their_definition(compiled, name):
             pytest.skip("rustc is not on PATH")
     source, modules = compiled[name]
     inputs = list(itertools.islice(argument_lists(source.signature, "test", []), 30))
-    harness = Harness(source.signature, source.entry, inputs)
+    harness = function_harness(source, modules, inputs)
     fine = harness.free_of_undefined_behaviour(modules.ub)
     assert len(fine) == len(inputs), "the contract keeps undefined behaviour out"
-    [run] = harness.run([modules.b0], FIRST_LOOK)
+    [run] = harness.run([modules.b0], GUARDED)
     texts = {p.name for p in source.signature.params if p.is_text}
     for arguments, outcome in zip(inputs, run.runs[0], strict=True):
         row = arguments_json(source.signature, arguments)
@@ -156,7 +157,7 @@ def test_days_of_the_calendar(compiled):
     inputs = [
         [year, month, day] for year in (1700, 1900, 2000, 2024, 2299) for month in (1, 2, 3, 12) for day in (1, 28)
     ]
-    [run] = Harness(source.signature, source.entry, inputs).run([modules.b0], FIRST_LOOK)
+    [run] = Harness(source.signature, source.entry, inputs).run([modules.b0], GUARDED)
     for arguments, outcome in zip(inputs, run.runs[0], strict=True):
         assert outcome_json(source.signature, outcome)["ret"] == str(datetime.date(*arguments).isoweekday() % 7)
 
@@ -165,7 +166,7 @@ def test_written_buffers_agree_with_their_definition(compiled):
     for name, meaning in WRITTEN.items():
         source, modules = compiled[name]
         inputs = list(itertools.islice(argument_lists(source.signature, "test", []), 20))
-        [run] = Harness(source.signature, source.entry, inputs).run([modules.b0], FIRST_LOOK)
+        [run] = Harness(source.signature, source.entry, inputs).run([modules.b0], GUARDED)
         for arguments, outcome in zip(inputs, run.runs[0], strict=True):
             written = outcome_json(source.signature, outcome)["memory"]["out"]
             assert written.split("\0")[0] == meaning(arguments_json(source.signature, arguments)[0])

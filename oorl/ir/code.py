@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from oorl.ir.guard import FILL_GLOBAL, TANK_GLOBAL
+from oorl.ir.frontend import run_front_end
 from oorl.ir.llvm import binding, machine, parse
 
 UB_GLOBAL = "oorl_ub"
@@ -13,13 +15,11 @@ UB_GLOBAL = "oorl_ub"
 
 @dataclass(frozen=True)
 class Code:
-    """Where a text's function and what it shares with its caller lie; 0: it has no such thing."""
+    """Where a text's function lies, and the flag that it raises for undefined behaviour (0: it has none)."""
 
-    engine: binding.ExecutionEngine  # which owns all of it
+    engine: binding.ExecutionEngine  # which owns both
     function: int
-    flag: int  # raised for undefined behaviour
-    tank: int  # the address of the blocks left, of a guarded text
-    fill: int
+    flag: int
 
 
 def compile_module(text: str, codegen: int) -> binding.ExecutionEngine:
@@ -45,8 +45,17 @@ def compile_together(texts: Sequence[str], entry: str, codegen: int) -> list[Cod
     if whole is None:
         return []
     engine = _engine(whole, codegen)
-    shared = [engine.get_global_value_address(name) for name in (UB_GLOBAL, TANK_GLOBAL, FILL_GLOBAL)]
-    return [Code(engine, engine.get_function_address(_own(entry, k)), *shared) for k in range(len(texts))]
+    flag = engine.get_global_value_address(UB_GLOBAL)
+    return [Code(engine, engine.get_function_address(_own(entry, k)), flag) for k in range(len(texts))]
+
+
+@functools.cache
+def support(name: str) -> binding.ExecutionEngine:
+    """Machine code of one of this package's own C files."""
+    text = run_front_end(Path(__file__).with_name(name).read_text(encoding="utf-8"), "c", ("check",))["check"]
+    engine = binding.create_mcjit_compiler(binding.parse_assembly(text), machine(2))
+    engine.finalize_object()
+    return engine
 
 
 def _own(entry: str, index: int) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from oorl.ir.layout import HEADER
+from oorl.ir.memory import REGION_BYTES
 from oorl.ir.signature import SCALARS, CSignature
 
-DRIVER_ARGUMENTS = 13
+DRIVER_ARGUMENTS = 14
 
 
 def driver_text(signature: CSignature) -> str:
-    """IR of the loop over inputs: lay out the arena, dirty the stack, call, store the frame.
+    """IR of the loop over inputs: lay out the arena and its marks, dirty the stack, call, store the frame.
 
     It returns 1 when ``oorl_caught``, as the handler of a fault, ended a call. The stack below the call is filled as
     the arena is: a read of something never written differs between fills.
@@ -33,6 +34,7 @@ def driver_text(signature: CSignature) -> str:
         _DRIVER.replace("CALL", "\n".join(lines))
         .replace("SLOT_BYTES", str(8 * len(signature.params)))
         .replace("HEADER", str(HEADER))
+        .replace("REGION_BYTES", str(REGION_BYTES))
     )
 
 
@@ -71,8 +73,8 @@ die:
   %old = call ptr @signal(i32 %number, ptr null)
   ret void
 }
-define i32 @oorl_drive(ptr %function, i64 %first, i64 %count, ptr %slots, ptr %images, ptr %arena, i64 %size,
-                        ptr %frames, ptr %flag, i64 %fill, ptr %progress, ptr %tank, i64 %blocks) {
+define i32 @oorl_drive(ptr %function, i64 %first, i64 %count, ptr %slots, ptr %images, ptr %marks, ptr %arena,
+                        i64 %size, ptr %frames, ptr %flag, i64 %fill, ptr %progress, ptr %tank, i64 %blocks) {
 entry:
   %back = call i32 @__sigsetjmp(ptr @oorl_place, i32 1) returns_twice
   %fault = icmp ne i32 %back, 0
@@ -94,6 +96,9 @@ body:
   %image_at = mul i64 %i, %size
   %image = getelementptr i8, ptr %images, i64 %image_at
   call void @llvm.memcpy.p0.p0.i64(ptr %arena, ptr %image, i64 %size, i1 false)
+  %marks_from = getelementptr i8, ptr %marks, i64 %image_at
+  %marks_to = getelementptr i8, ptr %arena, i64 REGION_BYTES
+  call void @llvm.memcpy.p0.p0.i64(ptr %marks_to, ptr %marks_from, i64 %size, i1 false)
   %frame_at = mul i64 %i, %frame_size
   %frame = getelementptr i8, ptr %frames, i64 %frame_at
   %slot_at = mul i64 %i, SLOT_BYTES

@@ -1,9 +1,9 @@
 """Running IR: called in forked children, under limits, several memory fills and two code-generation levels.
 
 A child answers through shared memory in frames of fixed size (``oorl.ir.layout``). Forks of a process that holds LLVM
-are dear, so texts share a child, which is replaced when it dies. In a first look it does not even die: a fault ends the
-text and the next one follows. ``decide`` is for mutants, which may scribble over anything: it believes a child only if
-none of the texts in it misbehaved.
+are dear, so texts share a child, which is replaced when it dies. Mutants may scribble over anything: a first look at
+their guarded copies (``oorl.ir.guard``), which trap instead, sorts out most that would; a trap ends the text and not
+the child. ``decide`` then runs them as they are, and believes a child only if none of the texts in it misbehaved.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from oorl.ir.driver import DRIVER_ARGUMENTS, driver_text
 from oorl.ir.guard import guarded
 from oorl.ir.layout import FILLS, Layout, Outcome
 from oorl.ir.llvm import binding
+from oorl.ir.memory import LOCALS, memory
 from oorl.ir.signature import CSignature
 
 
@@ -39,7 +40,6 @@ class Way(NamedTuple):
 CODEGENS = (0, 2)
 AS_IT_IS = tuple(Way(codegen, fill) for codegen in CODEGENS for fill in (0, 1))
 GUARDED = tuple(Way(0, fill, guarded=True) for fill in (0, 2, 3))
-FIRST_LOOK = GUARDED[:1]
 EVERY_WAY = (*GUARDED, *AS_IT_IS)
 # Blocks that one call may run: the inputs of inputs.py need hundreds, or do not end at all.
 MOST_BLOCKS = 50_000
@@ -47,7 +47,7 @@ CALL_CPU_S = 2.0  # a net under the above, for a text whose guarded copy ended
 CHILD_CPU_S = 20
 CHILD_MEMORY_BYTES = 2 << 30  # beyond what its parent had mapped
 # Each fill has its own place, so that a result made of an address differs between them, its lowest byte too.
-ARENA_STEP = 1 << 14
+ARENA_STEP = LOCALS // len(FILLS)
 ARENA_SHIFTS = (0x000, 0x110, 0x290, 0x3D0)
 
 CONTROL = struct.Struct("<QQQq")  # the text being run, whether it is done, the input being run, blocks left
@@ -70,34 +70,40 @@ class Run:
 
 
 class Harness:
-    """Calls functions of one signature on a fixed list of inputs."""
+    """Calls functions of one signature on a fixed list of inputs.
+
+    ``strict``: guarded copies trap where they read what was never written; else such reads differ between fills.
+    """
 
     def __init__(
         self,
         signature: CSignature,
         entry: str,
         inputs: Sequence[list],
+        strict: bool = True,
         driver: binding.ExecutionEngine | None = None,
     ) -> None:
         self._layouts = [Layout(signature, fill) for fill in range(len(FILLS))]
         if (most := max(layout.arena_bytes for layout in self._layouts)) > ARENA_STEP - 1024:
             raise ValueError(f"contract: its buffers may take {most} bytes; bound their lengths")
-        self.signature, self.entry, self.inputs = signature, entry, inputs
-        self._arena = mmap.mmap(-1, ARENA_STEP * len(FILLS))
-        base = ctypes.addressof(ctypes.c_char.from_buffer(self._arena))
-        self._arenas = [base + ARENA_STEP * k + shift for k, shift in enumerate(ARENA_SHIFTS)]
+        self.signature, self.entry, self.inputs, self.strict = signature, entry, inputs, strict
+        self._arenas = [memory().region + ARENA_STEP * k + shift for k, shift in enumerate(ARENA_SHIFTS)]
         laid = list(zip(self._layouts, FILLS, self._arenas, strict=True))
         self._before = [[layout.image(arguments, fill) for arguments in inputs] for layout, fill, _ in laid]
         self._places = [[layout.places(arguments) for arguments in inputs] for layout in self._layouts]
         self._images = [ctypes.create_string_buffer(b"".join(images) or b"\0") for images in self._before]
+        marks = [b"".join(map(layout.marks, inputs)) for layout in self._layouts]
+        self._marks = [ctypes.create_string_buffer(rows or b"\0") for rows in marks]
         slots = [b"".join(layout.slots(arguments, address) for arguments in inputs) for layout, _, address in laid]
         self._slots = [ctypes.create_string_buffer(rows or b"\0") for rows in slots]
         self._codes: dict[tuple[str, int, bool], Code] = {}
+        self._looks: dict[str, Run] = {}
+        self._known: dict[tuple[int, int, bytes], Outcome | None] = {}  # most frames are those of other texts
         self._driver = driver or compile_module(driver_text(signature), 2)
 
     def on(self, inputs: Sequence[list]) -> Harness:
         """A harness of the same function on other inputs."""
-        return Harness(self.signature, self.entry, inputs, self._driver)
+        return Harness(self.signature, self.entry, inputs, self.strict, self._driver)
 
     def run(self, texts: Sequence[str], plan: Sequence[Way] = EVERY_WAY, recover: bool = False) -> list[Run]:
         """Run every text in every way of ``plan``; ``recover``: the child goes on after a fault."""
@@ -122,16 +128,25 @@ class Harness:
                 results.append(Run(failure, () if failure else tuple(self._outcomes(*pair) for pair in frames)))
             return results
 
+    def look(self, texts: Sequence[str]) -> list[Run]:
+        """Run the guarded copies of mutants."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._looks]
+        self._looks |= zip(new, self.run(new, GUARDED, recover=True), strict=True)
+        return [self._looks[text] for text in texts]
+
     def decide(self, texts: Sequence[str]) -> list[Run]:
         """Run mutants in every way. Where one misbehaves, the others are run again without it: what they showed may be
         its doing.
         """
-        runs: dict[str, Run] = {}
-        while waiting := [text for text in texts if text not in runs]:
-            tried = dict(zip(waiting, self.run(waiting), strict=True))
-            misbehaved = {text: run for text, run in tried.items() if not run.stable}
-            runs |= misbehaved or tried
-        return [runs[text] for text in texts]
+        decided = dict(zip(texts, self.look(texts), strict=True))
+        waiting = [text for text, look in decided.items() if look.stable]
+        while waiting:
+            tried = zip(waiting, self.run(waiting, AS_IT_IS), strict=True)
+            runs = {text: Run(run.failure, self._looks[text].runs + run.runs) for text, run in tried}
+            misbehaved = {text: run for text, run in runs.items() if not run.stable}
+            decided |= misbehaved or runs
+            waiting = [text for text in waiting if misbehaved and text not in misbehaved]
+        return [decided[text] for text in texts]
 
     @property
     def _block_bytes(self) -> int:
@@ -167,11 +182,14 @@ class Harness:
         return self._codes[text, way.codegen, way.guarded]
 
     def _outcomes(self, frames: bytes, fill: int) -> tuple[Outcome | None, ...]:
-        size, places, images = self._layouts[fill].frame_bytes, self._places[fill], self._before[fill]
-        return tuple(
-            place.outcome(frames[k * size : (k + 1) * size], image)
-            for k, (place, image) in enumerate(zip(places, images, strict=True))
-        )
+        size = self._layouts[fill].frame_bytes
+        return tuple(self._outcome(fill, k, frames[k * size : (k + 1) * size]) for k in range(len(self.inputs)))
+
+    def _outcome(self, fill: int, k: int, frame: bytes) -> Outcome | None:
+        key = (fill, k, frame)
+        if key not in self._known:
+            self._known[key] = self._places[fill][k].outcome(frame, self._before[fill][k])
+        return self._known[key]
 
     def _call(
         self,
@@ -195,9 +213,7 @@ class Harness:
             control[0], control[1] = k, 0
             for r, (code, fill) in enumerate(calls[k]):
                 frames = address + CONTROL_BYTES + len(calls) + (k * len(calls[k]) + r) * self._block_bytes
-                if code.tank:
-                    ctypes.c_uint64.from_address(code.tank).value = address + 24
-                    ctypes.c_uint8.from_address(code.fill).value = FILLS[fill]
+                memory().prepare(address + 24, FILLS[fill], ARENA_SHIFTS[fill], self.strict)
                 signal.setitimer(signal.ITIMER_PROF, CALL_CPU_S)
                 fault = drive(
                     code.function,
@@ -205,6 +221,7 @@ class Harness:
                     len(self.inputs),
                     ctypes.addressof(self._slots[fill]),
                     ctypes.addressof(self._images[fill]),
+                    ctypes.addressof(self._marks[fill]),
                     self._arenas[fill],
                     self._layouts[fill].arena_bytes,
                     frames,

@@ -14,7 +14,7 @@ from oorl.ir.compile import Modules
 from oorl.ir.config import FEWEST_INPUTS, IRConfig
 from oorl.ir.csource import Source
 from oorl.ir.distance import tokens
-from oorl.ir.execute import Harness
+from oorl.ir.execute import GUARDED, Harness
 from oorl.ir.frontend import rustc_version
 from oorl.ir.inputs import GENERATOR_VERSION, argument_lists, harvest
 from oorl.ir.layout import Outcome, arguments_json, outcome_json
@@ -78,7 +78,7 @@ def _reference(
             most = min(most, MOST_PROGRAM_INPUTS)
             harness = ProgramHarness(program_inputs(modules.ub, stream, harvest(modules.b0), 4 * most))
         else:
-            harness = Harness(source.signature, source.entry, _argument_lists(source, modules, config, stream))
+            harness = function_harness(source, modules, _argument_lists(source, modules, config, stream))
     except ValueError as err:  # a contract that nothing fulfils
         raise Refused(str(err)) from err
     fine = harness.free_of_undefined_behaviour(modules.ub)
@@ -95,6 +95,16 @@ def _reference(
     if len(set(reference.runs[0])) < 2:
         raise Refused("constant: the result is the same on every input")
     return harness, kept[-1] + 1 - len(kept), reference.runs[0]
+
+
+def function_harness(source: Source, modules: Modules, inputs: list[list]) -> Harness:
+    """A harness of a function, strict unless the function itself copies what was never written, which Rust does: an
+    enum's payload goes with it whether there is one or not.
+    """
+    harness = Harness(source.signature, source.entry, inputs)
+    if source.language == "rust" and harness.run([modules.b0], GUARDED[:1])[0].failure:
+        return Harness(source.signature, source.entry, inputs, strict=False)
+    return harness
 
 
 def _argument_lists(source: Source, modules: Modules, config: IRConfig, stream: str) -> list[list]:

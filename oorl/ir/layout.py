@@ -55,6 +55,15 @@ class Layout:
                 arena[self.offsets[p.name] : self.offsets[p.name] + len(data)] = data
         return bytes(arena)
 
+    def marks(self, arguments: list) -> bytes:
+        """The arena's marks before a call (memory.c): the payloads are written, all else is nobody's."""
+        marks = bytearray(self.arena_bytes)
+        for p, value in zip(self.signature.params, arguments, strict=True):
+            if p.kind == "buffer":
+                start, size = self.offsets[p.name], len(value) * p.size
+                marks[start : start + size] = b"\3" * size
+        return bytes(marks)
+
     def slots(self, arguments: list, arena_address: int) -> bytes:
         """One 8-byte slot per parameter: addresses of buffers, bits of scalars."""
         slots = []

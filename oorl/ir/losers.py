@@ -17,7 +17,7 @@ from oorl.ir.candidate import Refused, Text, fits, looks, unlikeness
 from oorl.ir.clean import alpha_sha, instruction_count, reparsed
 from oorl.ir.config import IRConfig
 from oorl.ir.distance import distance, tokens
-from oorl.ir.execute import FIRST_LOOK, Harness, Run
+from oorl.ir.execute import Harness, Run
 from oorl.ir.layout import Outcome, difference, outcome_json
 from oorl.ir.listing import Listing, listing_of
 from oorl.ir.mutate import edits_of
@@ -58,8 +58,7 @@ def choose_losers(
     alive: list[Text] = []
     for limit in LIMITS:
         candidates = list(itertools.islice(mutants, ROUND_SIZE))
-        looked = harness.run([text.ir for text in candidates], FIRST_LOOK, recover=True)
-        for text, run in zip(candidates, looked, strict=True):
+        for text, run in zip(candidates, harness.look([text.ir for text in candidates]), strict=True):
             fate = _fate(run, expected)
             _count(counts, text, fate)
             if fate == "differs":

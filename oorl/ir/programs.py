@@ -15,13 +15,13 @@ import signal
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from oorl.ir.execute import CALL_CPU_S, CONTROL_BYTES, FAILURES, FAULTS, GUARDED, Harness, Run, Way, libc
-from oorl.ir.frontend import run_front_end
-from oorl.ir.guard import FILL_GLOBAL, TANK_GLOBAL, guarded
+from oorl.ir.code import support
+from oorl.ir.execute import ARENA_SHIFTS, CALL_CPU_S, CONTROL_BYTES, FAILURES, FAULTS, GUARDED, Harness, Run, Way, libc
+from oorl.ir.guard import guarded
 from oorl.ir.layout import FILLS, OUTPUT_BYTES, Outcome, outcome_json
 from oorl.ir.llvm import binding, machine, parse
+from oorl.ir.memory import memory
 from oorl.ir.rerun import ProgramCalls
 from oorl.ir.signature import PROGRAM
 from oorl.ir.stdin import MOST_BYTES, Writer
@@ -69,9 +69,7 @@ class Program:
         """In a child: run once into a frame; not 0 when a fault or an empty tank ended it."""
         place, tank = self.engine.get_global_value_address, control + 24
         ctypes.c_int64.from_address(tank).value = PROGRAM_BLOCKS
-        if place(TANK_GLOBAL):
-            ctypes.c_uint64.from_address(place(TANK_GLOBAL)).value = tank
-            ctypes.c_uint8.from_address(place(FILL_GLOBAL)).value = FILLS[fill]
+        memory().prepare(tank, FILLS[fill], ARENA_SHIFTS[fill], strict=False)  # scanf writes unseen
         unused_flag = ctypes.c_uint64()
         return _runtime().run(
             self.main, self.variables, len(self.variables), text, len(text), draw, frame, OUTPUT_BYTES, FILLS[fill],
@@ -86,6 +84,8 @@ class ProgramHarness(Harness):
         self.signature, self.entry, self.inputs = PROGRAM, "main", inputs
         self._texts = [text.encode("latin-1") for text in inputs]
         self._programs = {} if programs is None else programs
+        self._looks: dict[str, Run] = {}
+        memory()  # guarded copies are linked with it
 
     def on(self, inputs: Sequence[str]) -> ProgramHarness:
         return ProgramHarness(inputs, self._programs)
@@ -233,9 +233,7 @@ class _Runtime:
 
 @functools.cache
 def _runtime() -> _Runtime:
-    text = run_front_end(Path(__file__).with_name("stdio.c").read_text(encoding="utf-8"), "c", ("b0",))["b0"]
-    engine = binding.create_mcjit_compiler(binding.parse_assembly(text), machine(2))
-    engine.finalize_object()
+    engine = support("stdio.c")
     places = {name: engine.get_function_address(f"oorl_{name}") for name in _SHIMMED}
     places |= {name: places[own] for name, own in _ALIASES.items()}
     places |= {name: engine.get_global_value_address(f"oorl_{name}") for name in ("stdin", "stdout", "stderr")}

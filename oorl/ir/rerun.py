@@ -7,17 +7,15 @@ and the memory fills take turns from one input to the next. Standard input and o
 from __future__ import annotations
 
 import ctypes
-import functools
 import mmap
 import os
 import resource
 import signal
 import struct
 from collections.abc import Sequence
-from pathlib import Path
 
+from oorl.ir.code import support
 from oorl.ir.execute import limit_this_process
-from oorl.ir.frontend import run_front_end
 from oorl.ir.layout import FILLS, OUTPUT_BYTES, Outcome, outcome_json
 from oorl.ir.llvm import binding, machine, parse
 from oorl.ir.signature import PROGRAM
@@ -34,7 +32,7 @@ class ProgramCalls:
 
     def __init__(self, inputs: Sequence[str]) -> None:
         self.inputs = inputs
-        self._helper = _helper()
+        self._helper = support("rerun.c")
 
     def run(self, texts: Sequence[str]) -> list[list[list[dict | None]] | str]:
         """Of every text its only run, outcomes by input (None: too long an output), or how it ended instead."""
@@ -77,14 +75,6 @@ class ProgramCalls:
             at = 8 + k * _ROW_BYTES
             shared[at : at + len(row)] = row
         return 1
-
-
-@functools.cache
-def _helper() -> binding.ExecutionEngine:
-    text = run_front_end(Path(__file__).with_name("rerun.c").read_text(encoding="utf-8"), "c", ("b0",))["b0"]
-    engine = binding.create_mcjit_compiler(binding.parse_assembly(text), machine(2))
-    engine.finalize_object()
-    return engine
 
 
 def _compiled(ir: str, codegen: int, leave: int) -> binding.ExecutionEngine:

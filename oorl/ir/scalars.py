@@ -25,7 +25,7 @@ class Scalar:
 
     @property
     def bits(self) -> int:
-        return 1 if self.format == "?" else 8 * self.size
+        return 1 if self.llvm == "i1" else 8 * self.size
 
     @property
     def signed(self) -> bool:
@@ -51,7 +51,7 @@ class Scalar:
 
 
 SCALARS = {
-    "i1": Scalar("i1", "zeroext", "?"),
+    "i1": Scalar("i1", "zeroext", "B"),  # what a mutant leaves in memory need be neither 0 nor 1
     "i8": Scalar("i8", "signext", "b"),
     "u8": Scalar("i8", "zeroext", "B"),
     # The sign of plain char differs between targets: contracts keep its inputs to ASCII, where both agree.
