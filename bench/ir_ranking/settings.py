@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Candidate:
-    """What an arm chooses on the validation groups; the likelihood has no ``beta``."""
+    """What an arm chooses on the validation groups; the likelihood has no ``beta``, and GEPO alone a variance term."""
 
     lr: float
     beta: float | None = None
     length_normalize: bool = False
+    variance_weight: float = 1.0
 
     @property
     def label(self) -> str:
@@ -21,10 +22,13 @@ class Candidate:
         'lr0.0003-beta10-mean'
         """
         preference = "" if self.beta is None else f"-beta{self.beta:g}-{'mean' if self.length_normalize else 'sum'}"
-        return f"lr{self.lr:g}{preference}"
+        variance = f"-lambda{self.variance_weight:g}" if self.variance_weight != 1 else ""
+        return f"lr{self.lr:g}{preference}{variance}"
 
 
 PREFERENCE = (Candidate(1e-3, 0.1), Candidate(1e-3, 10.0, True), Candidate(3e-4, 10.0, True))
+# With beta = 10 the variance of mean log-ratios weighs as lambda / beta^2 beside the preference.
+VARIANCE = tuple(Candidate(3e-4, 10.0, True, weight) for weight in (0.0, 100.0))
 LIKELIHOOD = (Candidate(3e-4), Candidate(1e-3))
 
 
@@ -46,7 +50,7 @@ class Settings:
     groups_per_update: int = 4
     likelihood: tuple[Candidate, ...] = LIKELIHOOD
     dpo: tuple[Candidate, ...] = PREFERENCE
-    gepo: tuple[Candidate, ...] = PREFERENCE
+    gepo: tuple[Candidate, ...] = PREFERENCE + VARIANCE
 
     def grid(self, arm: str) -> tuple[Candidate, ...]:
         return getattr(self, arm)

@@ -69,7 +69,7 @@ def run_study(study: Study, seeds: Sequence[int]) -> dict:
     _base(study, stages, TUNED_ON)
     trials = {arm: _trials(study, stages, arm) for arm in ARMS}
     chosen = {arm: _best(settings.grid(arm), trials[arm]) for arm in ARMS}
-    chosen[MATCHED] = chosen["gepo"]
+    chosen[MATCHED] = replace(chosen["gepo"], variance_weight=1.0)  # DPO has no such term
     scores = {}
     for seed in seeds:
         _base(study, stages, seed)
@@ -91,6 +91,7 @@ def arm_config(study: Study, seed: int, arm: str, candidate: Candidate) -> Confi
     if candidate.beta is not None:
         normalize = str(candidate.length_normalize).lower()
         preference = [f"gepo.loss={arm}", f"gepo.beta={candidate.beta}", f"gepo.length_normalize={normalize}"]
+        preference.append(f"gepo.variance_weight={candidate.variance_weight}")
     return override(
         Config(),
         [
