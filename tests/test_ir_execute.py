@@ -174,6 +174,31 @@ def test_a_guarded_copy_traps_where_a_result_may_rest_on_nothing():
         assert run.failure == "crash", f"{name}: {run}"
 
 
+def test_undef_and_poison_follow_the_fill():
+    texts = {
+        "returned": "  ret i64 undef",
+        "added": "  %3 = add i64 %1, poison\n  ret i64 %3",
+        "narrow": "  %3 = zext i8 undef to i64\n  ret i64 %3",
+        "chosen": "  %3 = icmp eq i64 %1, 2\n  %4 = select i1 %3, i64 undef, i64 0\n  ret i64 %4",
+        "on the way": "  br label %3\n3:\n  %4 = phi i64 [ poison, %2 ]\n  ret i64 %4",
+        "compared": "  %3 = icmp slt i64 %1, undef\n  %4 = zext i1 %3 to i64\n  ret i64 %4",
+        "a float": "  %3 = fptosi float undef to i32\n  %4 = fcmp olt double poison, 1.0\n  %5 = zext i1 %4 to i64\n"
+        "  ret i64 %5",
+    }  # fmt: skip
+    harmless = {
+        "masked": "  %3 = and i64 undef, 0\n  ret i64 %3",
+        "not taken": "  %3 = icmp eq i64 %1, 2\n  %4 = select i1 %3, i64 0, i64 poison\n  ret i64 %4",
+        "in a vector": "  %3 = insertelement <2 x i64> poison, i64 %1, i64 0\n"
+        "  %4 = shufflevector <2 x i64> %3, <2 x i64> poison, <2 x i32> <i32 0, i32 poison>\n"
+        "  %5 = extractelement <2 x i64> %4, i64 0\n  ret i64 %5",
+    }  # fmt: skip
+    harness = Harness(ARRAY, "f", [[[1, 2], 2]])
+    for name, run in zip(texts, harness.look([body(ARRAY, text) for text in texts.values()]), strict=True):
+        assert run.failure is None and not run.stable, name
+    for name, run in zip(harmless, harness.look([body(ARRAY, text) for text in harmless.values()]), strict=True):
+        assert run.stable, name
+
+
 def test_unwritten_memory_that_may_be_read_still_follows_the_fill():
     head = "  %p = alloca i64\n  %v = load i64, ptr %p\n"
     texts = [

@@ -17,7 +17,7 @@ pytest.importorskip("ziglang", reason="IR groups need ziglang (the train extra)"
 from oorl.ir.clean import externals  # noqa: E402
 from oorl.ir.compile import CompileError, compile_sources  # noqa: E402
 from oorl.ir.execute import GUARDED, Harness  # noqa: E402
-from oorl.ir.group import function_harness  # noqa: E402
+from oorl.ir.group import on_defined_inputs  # noqa: E402
 from oorl.ir.inputs import argument_lists  # noqa: E402
 from oorl.ir.layout import arguments_json, outcome_json  # noqa: E402
 from oorl.ir.library import library_files, library_sources  # noqa: E402
@@ -141,8 +141,7 @@ def test_references_agree_with_their_definition(compiled, name):
             pytest.skip("rustc is not on PATH")
     source, modules = compiled[name]
     inputs = list(itertools.islice(argument_lists(source.signature, "test", []), 30))
-    harness = function_harness(source, modules, inputs)
-    fine = harness.free_of_undefined_behaviour(modules.ub)
+    harness, fine = on_defined_inputs(Harness(source.signature, source.entry, inputs), modules)
     assert len(fine) == len(inputs), "the contract keeps undefined behaviour out"
     [run] = harness.run([modules.b0], GUARDED)
     texts = {p.name for p in source.signature.params if p.is_text}

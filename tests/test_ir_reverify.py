@@ -40,6 +40,50 @@ int kind_of(int code) {
 """
 
 
+# Sizes known late, padded vectors, bits of unwritten bytes, atomics, wide values, structs by value, parts of others.
+UNUSUAL = """
+#include <stdatomic.h>
+long of_a_late_size(long n) {
+    n &= 15;
+    long xs[n + 1], s = 0;
+    for (long i = 0; i <= n; i++) xs[i] = i * n;
+    for (long i = 0; i <= n; i++) s += xs[i] ^ n;
+    return s;
+}
+typedef int three __attribute__((ext_vector_type(3)));
+int of_three(int a, int b) { three x = {a & 255, b & 255, 3}, y = x * x + 1; return y.x + y.y * 3 + y.z; }
+struct bits { unsigned a : 3, b : 5; int c : 9; };
+int of_bits(int a, int b) { struct bits s; s.a = a; s.b = b; s.c = a ^ b; return s.a * 100 + s.b * 10 + s.c; }
+int of_atomics(int a, int b) {
+    _Atomic int x = a & 1023;
+    int expected = 5;
+    atomic_fetch_add(&x, b & 15);
+    atomic_compare_exchange_strong(&x, &expected, 9);
+    return x * 2 + expected;
+}
+unsigned long of_wide(unsigned long a, unsigned long b) {
+    unsigned __int128 p = (unsigned __int128)a * b;
+    return (unsigned long)(p >> 64) ^ (unsigned long)p;
+}
+typedef struct { long a, b, c, d; } big;
+static long deep(big s, int n) { if (n <= 0) return s.a + s.d; s.a += n; return deep(s, n - 1) ^ s.b; }
+long of_copies(int a, int b) { big s = {a & 255, b & 255, 3, 4}; return deep(s, a & 7); }
+union word { float f; unsigned i; unsigned char c[4]; };
+unsigned of_parts(int a, int b) { union word x; x.f = (float)(a % 1000); x.c[1] ^= b; return x.i ^ (x.i >> 3); }
+double of_long_doubles(int a, int b) { long double x = a; x = x / (b ? b : 1); return (double)(x * 3); }
+int of_volatiles(int a, int b) { volatile int x = a & 255; x += b & 255; return x * x; }
+"""
+
+
+def test_memory_in_unusual_ways_makes_groups_that_reproduce(tmp_path):
+    path = tmp_path / "unusual.c"
+    path.write_text(UNUSUAL)
+    config = IRConfig(max_winners=4, max_losers=4, inputs=32)
+    outcomes = list(build_groups(sources_of_file(path, "Apache-2.0")[0], config, jobs=1))
+    assert len(outcomes) == 9 and [outcome.reason for outcome in outcomes if outcome.group is None] == []
+    assert list(reverify_each([outcome.group for outcome in outcomes])) == [None] * 9
+
+
 @pytest.fixture(scope="module")
 def groups(tmp_path_factory):
     path = tmp_path_factory.mktemp("c") / "functions.c"

@@ -52,7 +52,7 @@ def clean(text: str) -> str:
         elif line.startswith("@"):
             head, mark, string = line.partition(' c"')  # a string's letters are no attributes
             line = _WORDS.sub("", head) + mark + string
-        if "x " not in line or not re.search(r"<\d+ x ", line):
+        if " atomic " not in line and ("x " not in line or not re.search(r"<\d+ x ", line)):
             # A vector's default alignment exceeds that of the array it is loaded from: there the number is meaning.
             line = _ALIGN.sub("", line)
         lines.append(line.rstrip())

@@ -39,7 +39,7 @@ class Way(NamedTuple):
 
 CODEGENS = (0, 2)
 AS_IT_IS = tuple(Way(codegen, fill) for codegen in CODEGENS for fill in (0, 1))
-GUARDED = tuple(Way(0, fill, guarded=True) for fill in (0, 2, 3))
+GUARDED = tuple(Way(0, fill, guarded=True) for fill in range(len(FILLS)))
 EVERY_WAY = (*GUARDED, *AS_IT_IS)
 # Blocks that one call may run: the inputs of inputs.py need hundreds, or do not end at all.
 MOST_BLOCKS = 50_000

@@ -78,10 +78,10 @@ def _reference(
             most = min(most, MOST_PROGRAM_INPUTS)
             harness = ProgramHarness(program_inputs(modules.ub, stream, harvest(modules.b0), 4 * most))
         else:
-            harness = function_harness(source, modules, _argument_lists(source, modules, config, stream))
+            harness = Harness(source.signature, source.entry, _argument_lists(source, modules, config, stream))
     except ValueError as err:  # a contract that nothing fulfils
         raise Refused(str(err)) from err
-    fine = harness.free_of_undefined_behaviour(modules.ub)
+    harness, fine = on_defined_inputs(harness, modules)
     if len(fine) < FEWEST_INPUTS:
         count = len(harness.inputs)
         raise Refused(f"undefined: only {len(fine)} of {count} inputs are free of undefined behaviour and end in time")
@@ -97,14 +97,20 @@ def _reference(
     return harness, kept[-1] + 1 - len(kept), reference.runs[0]
 
 
-def function_harness(source: Source, modules: Modules, inputs: list[list]) -> Harness:
-    """A harness of a function, strict unless the function itself copies what was never written, which Rust does: an
-    enum's payload goes with it whether there is one or not.
+def on_defined_inputs(harness: Harness, modules: Modules) -> tuple[Harness, list[int]]:
+    """A harness, and the indices of the inputs on which the function is free of undefined behaviour.
+
+    Bit-fields, and Rust's enums without a payload, are copied with what was never written in them; where the answers
+    do not rest on it, that is no undefined behaviour, and the harness that comes back lets such reads pass.
     """
-    harness = Harness(source.signature, source.entry, inputs)
-    if source.language == "rust" and harness.run([modules.b0], GUARDED[:1])[0].failure:
-        return Harness(source.signature, source.entry, inputs, strict=False)
-    return harness
+    fine = harness.free_of_undefined_behaviour(modules.ub)
+    if len(fine) == len(harness.inputs) or not harness.strict:
+        return harness, fine
+    lenient = Harness(harness.signature, harness.entry, harness.inputs, strict=False)
+    more = lenient.free_of_undefined_behaviour(modules.ub)
+    if more != fine and lenient.on([harness.inputs[k] for k in more]).run([modules.b0], GUARDED)[0].stable:
+        return lenient, more
+    return harness, fine
 
 
 def _argument_lists(source: Source, modules: Modules, config: IRConfig, stream: str) -> list[list]:

@@ -3,7 +3,7 @@
 Every block takes one unit from a tank and traps when it is empty: whether a call ends does not depend on the machine
 or its load. Every access to memory is checked first (``memory.c``): it must lie in a buffer, a local or a variable of
 the text, and what it reads must have been written. A result that rests on anything else may come out the same however
-memory is filled, and otherwise elsewhere.
+memory is filled, and otherwise elsewhere. For undef and poison stands what fills memory.
 """
 
 from __future__ import annotations
@@ -17,9 +17,16 @@ _LABEL = re.compile(r'(?:[\w.$-]+|"[^"]*"):')
 _GLOBAL = re.compile(r"(@(?!oorl_)[\w.$-]+) = (?:(?:internal|private) )?(constant|global) (.*)$")
 _ALLOCA = re.compile(r'  (%(?:[\w.$-]+|"[^"]*")) = alloca (.*)$')
 _COUNT = re.compile(r", (i\d+) ([^,]+)")
-_LOAD = re.compile(r"  \S+ = load (?:volatile )?(.*)$")
-_STORE = re.compile(r"  store (?:volatile )?(.*)$")
+_ORDER = r"(?: syncscope\(.*?\))?(?: (?:unordered|monotonic|acquire|release|acq_rel|seq_cst))*"
+_LOAD = re.compile(rf"  \S+ = load (?:atomic )?(?:volatile )?(.*?){_ORDER}(?:, align \d+)?$")
+_STORE = re.compile(rf"  store (?:atomic )?(?:volatile )?(.*?){_ORDER}(?:, align \d+)?$")
+_EXCHANGE = re.compile(r"  \S+ = (?:cmpxchg (?:weak )?(?:volatile )?|atomicrmw (?:volatile )?\w+ )(.*)$")
 _MEMORY_CALL = re.compile(r"  (?:tail )?call void @llvm\.mem(set|cpy|move)\.[\w.]+\((.*)\)")
+_SCALAR = r"(i\d+|float|double|ptr)"
+# In vectors and structs they stand for parts that nobody reads.
+_TYPED_UNDEF = re.compile(rf"<[^<>]*>|{{[^{{}}]*}}|\[[^\[\]]*\]|\b{_SCALAR} (?:undef|poison)\b")
+_FIRST_TYPE = re.compile(rf"  \S+ = [\w ]*?\b{_SCALAR} ")
+_BARE_UNDEF = re.compile(r"(?<=[,\[] )(?:undef|poison)\b")
 _FOREIGN = re.compile(r"^declare [^@]*@(?!llvm\.)| byval\(", re.M)
 
 _VARIABLES = "ptr @oorl.variables"
@@ -28,6 +35,7 @@ _SUPPORT = """declare void @oorl_take()
 declare i64 @oorl_enter()
 declare void @oorl_leave(i64)
 declare ptr @oorl_local(i64)
+declare i64 @oorl_unwritten()
 declare void @oorl_read(ptr, i64, ptr)
 declare void @oorl_write(ptr, i64, ptr)
 declare void @oorl_copy(ptr, ptr, i64, ptr)
@@ -39,7 +47,9 @@ _BYTES = {"ptr": 8, "float": 4, "double": 8}
 def guarded(text: str) -> str:
     """The guarded copy of a cleaned text, to be linked with ``memory.c``."""
     text, rows = _with_padded_variables(text)
-    has_locals = " = alloca " in text
+    text, at_entry = _with_filled_undef(text)
+    if has_locals := " = alloca " in text:
+        at_entry.append("  %oorl.mark = call i64 @oorl_enter()")
     out: list[str] = []
     at_start = first = False  # of a block, where only phis may stand before the guard; of a function
     for number, line in enumerate(text.splitlines()):
@@ -50,8 +60,8 @@ def guarded(text: str) -> str:
         elif line.startswith("  ") and not (at_start and " = phi " in line):
             if at_start:
                 out.append("  call void @oorl_take()")
-            if first and has_locals:
-                out.append("  %oorl.mark = call i64 @oorl_enter()")
+            if first:
+                out += at_entry
             at_start = first = False
             out += _guards(line, has_locals)
             if found := _ALLOCA.match(line):
@@ -75,6 +85,11 @@ def _guards(line: str, has_locals: bool) -> Iterator[str]:
         value, place = _parts(found[1])[:2]
         if place != "ptr @oorl_ub":
             yield f"  call void @oorl_write({place}, i64 {_size(_first(' ', value))}, {_VARIABLES})"
+    elif found := _EXCHANGE.match(line):
+        place, value = _parts(found[1])[:2]
+        size = _size(_first(" ", value))
+        yield f"  call void @oorl_read({place}, i64 {size}, {_VARIABLES})"
+        yield f"  call void @oorl_write({place}, i64 {size}, {_VARIABLES})"
     elif found := _MEMORY_CALL.match(line):
         into, other, size = _parts(found[2])[:3]
         if found[1] == "set":
@@ -90,7 +105,7 @@ def _guards(line: str, has_locals: bool) -> Iterator[str]:
 def _local(name: str, description: str, number: int) -> Iterator[str]:
     """Lines that make a local in the region."""
     kind = _first(",", description)
-    size = _size(kind)
+    size = _size_with_padding(kind)
     if count := _COUNT.match(description[len(kind) :]):
         if count[1] != "i64":
             yield f"  %oorl.count{number} = zext {count[1]} {count[2]} to i64"
@@ -114,15 +129,49 @@ def _with_padded_variables(text: str) -> tuple[str, list[str]]:
             )
             place = f"getelementptr ({whole}, ptr {own}, i32 0, i32 1)"
             names.append((found[1], place))
-            rows.append(f"{_ROW} {{ ptr {place}, i64 {_size(kind)}, i64 {int(found[2] == 'constant')} }}")
+            rows.append(f"{_ROW} {{ ptr {place}, i64 {_size_with_padding(kind)}, i64 {int(found[2] == 'constant')} }}")
     text = "\n".join(lines) + "\n"
     for name, place in names:
         text = re.sub(rf"{re.escape(name)}(?![\w.$-])", place, text)
     return text, rows
 
 
+def _with_filled_undef(text: str) -> tuple[str, list[str]]:
+    """The text with a value in place of every undef and poison that is a scalar, and the lines that make these."""
+    if "undef" not in text and "poison" not in text:
+        return text, []
+    lines, kinds = text.splitlines(), set()
+
+    def value(kind: str) -> str:
+        kinds.add(kind)
+        return f"%oorl.unwritten.{kind}"
+
+    for number, line in enumerate(lines):
+        if line.startswith("  "):
+            line = _TYPED_UNDEF.sub(lambda found: f"{found[1]} {value(found[1])}" if found[1] else found[0], line)
+            if kind := _FIRST_TYPE.match(line):
+                line = _BARE_UNDEF.sub(lambda _: value(kind[1]), line)  # noqa: B023
+            lines[number] = line
+    return "\n".join(lines) + "\n", [made for kind in sorted(kinds) for made in _unwritten(kind)]
+
+
+def _unwritten(kind: str) -> Iterator[str]:
+    """Lines that make a value of a type out of what fills memory."""
+    own = f"%oorl.unwritten.{kind}"
+    yield f"  {own}.bytes = call i64 @oorl_unwritten()"
+    if kind == "float":
+        yield f"  {own}.bits = trunc i64 {own}.bytes to i32"
+        yield f"  {own} = bitcast i32 {own}.bits to float"
+    elif kind == "ptr":
+        yield f"  {own} = inttoptr i64 {own}.bytes to ptr"
+    elif kind in ("double", "i64"):
+        yield f"  {own} = bitcast i64 {own}.bytes to {kind}"
+    else:
+        yield f"  {own} = {'zext' if int(kind[1:]) > 64 else 'trunc'} i64 {own}.bytes to {kind}"
+
+
 def _size(kind: str) -> str:
-    """The bytes that a value of a type takes in memory, as an operand."""
+    """The bytes that a load or a store of a type touches, as an operand."""
     if bits := re.fullmatch(r"i(\d+)", kind):
         return str(-(-int(bits[1]) // 8))
     if kind in _BYTES:
@@ -130,6 +179,11 @@ def _size(kind: str) -> str:
     vector = re.fullmatch(r"<(\d+) x (\w+)>", kind)
     if vector and vector[2] != "i1":  # those lie close together
         return str(int(vector[1]) * int(_size(vector[2])))
+    return _size_with_padding(kind)
+
+
+def _size_with_padding(kind: str) -> str:
+    """The bytes from one value of a type to the next in an array, as an operand."""
     return f"ptrtoint (ptr getelementptr ({kind}, ptr null, i64 1) to i64)"
 
 

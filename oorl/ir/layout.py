@@ -14,8 +14,8 @@ from oorl.ir.signature import SCALARS, CSignature, Parameter
 
 HEADER = 16
 # What reads outside of its buffers, or reads what it never wrote, answers differently under one of these: they differ
-# in sign, in parity, in the number of their bits, and in being the end of a text.
-FILLS = (0xA5, 0x31, 0x00, 0xFF)
+# in sign, in parity, in the number of their bits and whether it is odd, as floats, and in being the end of a text.
+FILLS = (0xA5, 0x43, 0x00, 0xFF)
 OUTPUT_BYTES = 2048  # of a program that are kept
 RED_ZONES = (64, 96)  # bytes on either side of a buffer, by the fill's parity
 

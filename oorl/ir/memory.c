@@ -22,7 +22,7 @@ struct variables {
 struct {
     byte *region;
     int64_t *blocks;  // that may still be run
-    uint64_t fill;    // of what is not yet written
+    uint64_t fill;    // a byte of what is not yet written
     uint64_t first;   // where locals begin
     uint64_t strict;  // whether what was never written may not be read
 } oorl_memory;
@@ -107,6 +107,8 @@ void oorl_begin(void) {
         memset(oorl_memory.region + REGION + LOCALS, 0, highest - LOCALS);
     top = highest = oorl_memory.first;
 }
+
+uint64_t oorl_unwritten(void) { return oorl_memory.fill * 0x0101010101010101; }
 
 uint64_t oorl_enter(void) { return top; }
 

@@ -15,7 +15,7 @@ from oorl.ir.llvm import binding
 
 REGION_BYTES = 8 << 20  # the marks take as much again
 LOCALS = 1 << 16  # where locals begin; before them lie arenas of buffers
-_NAMES = "take enter leave local read write copy".split()
+_NAMES = "take enter leave local unwritten read write copy".split()
 
 
 class _State(ctypes.Structure):

@@ -69,7 +69,7 @@ class Program:
         """In a child: run once into a frame; not 0 when a fault or an empty tank ended it."""
         place, tank = self.engine.get_global_value_address, control + 24
         ctypes.c_int64.from_address(tank).value = PROGRAM_BLOCKS
-        memory().prepare(tank, FILLS[fill], ARENA_SHIFTS[fill], strict=False)  # scanf writes unseen
+        memory().prepare(tank, FILLS[fill], ARENA_SHIFTS[fill], strict=False)
         unused_flag = ctypes.c_uint64()
         return _runtime().run(
             self.main, self.variables, len(self.variables), text, len(text), draw, frame, OUTPUT_BYTES, FILLS[fill],
@@ -82,6 +82,7 @@ class ProgramHarness(Harness):
 
     def __init__(self, inputs: Sequence[str], programs: dict[tuple[str, int, bool], Program] | None = None) -> None:
         self.signature, self.entry, self.inputs = PROGRAM, "main", inputs
+        self.strict = False  # scanf writes unseen
         self._texts = [text.encode("latin-1") for text in inputs]
         self._programs = {} if programs is None else programs
         self._looks: dict[str, Run] = {}
