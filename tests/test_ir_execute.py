@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("llvmlite", reason="IR groups need llvmlite (the train extra)")
 pytest.importorskip("ziglang", reason="IR groups need ziglang (the train extra)")
 
+from oorl.ir import memory  # noqa: E402
 from oorl.ir.compile import compile_sources  # noqa: E402
 from oorl.ir.csource import Source  # noqa: E402
 from oorl.ir.execute import AS_IT_IS, EVERY_WAY, GUARDED, MOST_BLOCKS, Harness  # noqa: E402
+from oorl.ir.guard import PAD  # noqa: E402
 from oorl.ir.inputs import MAX_LENGTH, argument_lists, harvest  # noqa: E402
 from oorl.ir.layout import arguments_from_json, arguments_json, outcome_json  # noqa: E402
 from oorl.ir.signature import CSignature  # noqa: E402
@@ -210,6 +214,14 @@ def test_unwritten_memory_that_may_be_read_still_follows_the_fill():
     assert copied.stable
     assert returned.failure is None and not returned.stable
     assert behind.failure == "crash"
+
+
+def test_both_sides_know_the_same_sizes():
+    text = Path(memory.__file__).with_name("memory.c").read_text()
+    [line] = re.findall(r"enum \{ (REGION = .*?) \};", text)
+    sizes = dict(part.split(" = ") for part in line.split(", "))
+    own = {"REGION": memory.REGION_BYTES, "LOCALS": memory.LOCALS, "PAD": PAD}
+    assert {name: eval(value) for name, value in sizes.items()} == own
 
 
 def test_a_call_that_traps_leaves_nothing_to_the_next():
