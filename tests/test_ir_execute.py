@@ -139,6 +139,10 @@ WITHIN = {
         "  store i64 5, ptr %q\n  %v = load i64, ptr %q\n"
     ),
     "a vector": "  %p = load <2 x i64>, ptr %0, align 8\n  %v = extractelement <2 x i64> %p, i64 1\n",
+    "an address": "  %p = alloca ptr\n  store ptr %0, ptr %p\n  %q = load ptr, ptr %p\n  %v = load i64, ptr %q\n",
+    "a number where an address was": (
+        "  %p = alloca ptr\n  store ptr %0, ptr %p\n  store i64 5, ptr %p\n  %v = load i64, ptr %p\n"
+    ),
     "a table": "  %v = load i64, ptr getelementptr (i64, ptr @0, i64 1)\n",
     "a variable": "  store i8 3, ptr getelementptr (i8, ptr @1, i64 2)\n  %v = load i64, ptr %0\n",
 }
@@ -160,6 +164,12 @@ BEYOND = {
     "a copy from behind a buffer": (
         "  %p = alloca [3 x i64]\n  call void @llvm.memmove.p0.p0.i64(ptr %p, ptr %0, i64 17, i1 false)\n"
         "  %v = load i64, ptr %p\n"
+    ),
+    "an address as a number": "  %p = alloca ptr\n  store ptr %0, ptr %p\n  %v = load i64, ptr %p\n",
+    "a byte of a copied address": (
+        "  %p = alloca ptr\n  %q = alloca ptr\n  store ptr %0, ptr %p\n"
+        "  call void @llvm.memcpy.p0.p0.i64(ptr %q, ptr %p, i64 8, i1 false)\n"
+        "  %s = getelementptr i8, ptr %q, i64 6\n  %b = load i8, ptr %s\n  %v = zext i8 %b to i64\n"
     ),
     "nowhere": "  %v = load i64, ptr inttoptr (i64 4096 to ptr)\n",
     "nobody's code": "  unreachable\nnever:\n  %v = load i64, ptr %0\n",

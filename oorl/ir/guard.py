@@ -2,8 +2,8 @@
 
 Every block takes one unit from a tank and traps when it is empty: whether a call ends does not depend on the machine
 or its load. Every access to memory is checked first (``memory.c``): it must lie in a buffer, a local or a variable of
-the text, and what it reads must have been written. A result that rests on anything else may come out the same however
-memory is filled, and otherwise elsewhere. For undef and poison stands what fills memory.
+the text; what it reads must have been written, and as an address only if it is read as one. For undef and poison stands
+what fills memory. A result that rests on any of these may come out the same here however often, and otherwise elsewhere.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ declare i64 @oorl_enter()
 declare void @oorl_leave(i64)
 declare ptr @oorl_local(i64)
 declare i64 @oorl_unwritten()
-declare void @oorl_read(ptr, i64, ptr)
-declare void @oorl_write(ptr, i64, ptr)
+declare void @oorl_read(ptr, i64, i32, ptr)
+declare void @oorl_write(ptr, i64, i32, ptr)
 declare void @oorl_copy(ptr, ptr, i64, ptr)
 """
 _TRAP = "declare void @llvm.trap()\n"
@@ -79,27 +79,30 @@ def _guards(line: str, has_locals: bool) -> Iterator[str]:
     """What must come before an instruction."""
     if found := _LOAD.match(line):
         kind, place = _parts(found[1])[:2]
-        if place != "ptr @oorl_ub":
-            yield f"  call void @oorl_read({place}, i64 {_size(kind)}, {_VARIABLES})"
+        yield from _check("read", kind, place)
     elif found := _STORE.match(line):
         value, place = _parts(found[1])[:2]
-        if place != "ptr @oorl_ub":
-            yield f"  call void @oorl_write({place}, i64 {_size(_first(' ', value))}, {_VARIABLES})"
+        yield from _check("write", _first(" ", value), place)
     elif found := _EXCHANGE.match(line):
         place, value = _parts(found[1])[:2]
-        size = _size(_first(" ", value))
-        yield f"  call void @oorl_read({place}, i64 {size}, {_VARIABLES})"
-        yield f"  call void @oorl_write({place}, i64 {size}, {_VARIABLES})"
+        yield from _check("read", _first(" ", value), place)
+        yield from _check("write", _first(" ", value), place)
     elif found := _MEMORY_CALL.match(line):
         into, other, size = _parts(found[2])[:3]
         if found[1] == "set":
-            yield f"  call void @oorl_write({into}, {size}, {_VARIABLES})"
+            yield f"  call void @oorl_write({into}, {size}, i32 0, {_VARIABLES})"
         else:
             yield f"  call void @oorl_copy({into}, {other}, {size}, {_VARIABLES})"
     elif has_locals and line.startswith("  ret "):
         yield "  call void @oorl_leave(i64 %oorl.mark)"
     elif line == "  unreachable":
         yield "  call void @llvm.trap()"
+
+
+def _check(access: str, kind: str, place: str) -> Iterator[str]:
+    if place != "ptr @oorl_ub":
+        address = int("ptr" in kind)
+        yield f"  call void @oorl_{access}({place}, i64 {_size(kind)}, i32 {address}, {_VARIABLES})"
 
 
 def _local(name: str, description: str, number: int) -> Iterator[str]:

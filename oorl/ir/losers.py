@@ -198,6 +198,8 @@ def _mutants(
             continue
         if ir in known or not fits(ir, config) or not set(TELLS.findall(ir)) <= usual:
             continue
+        if ir.count(" ptrtoint ") > winners[parent].ir.count(" ptrtoint "):
+            continue  # a variable's address is taken for its value: it computes with where memory lies
         known.add(ir)
         if again and choice.unlike_all(ir):
             continue

@@ -4,7 +4,7 @@
 #include <string.h>
 
 enum { REGION = 8 << 20, LOCALS = 1 << 16, PAD = 64 };  // the bytes of the region, where its locals begin at the least
-enum { ROOM = 1, WRITTEN = 2, BOTH = 3 };               // marks, which lie behind the region; 0 is nobody's
+enum { ROOM = 1, WRITTEN = 2, POINTER = 4 };            // marks, which lie behind the region; 0 is nobody's
 
 typedef unsigned char byte;
 
@@ -24,7 +24,7 @@ struct {
     int64_t *blocks;  // that may still be run
     uint64_t fill;    // a byte of what is not yet written
     uint64_t first;   // where locals begin
-    uint64_t strict;  // whether what was never written may not be read
+    uint64_t strict;  // whether it is a trap to read what was never written, or an address as anything else
 } oorl_memory;
 
 static uint64_t top, highest;  // of the locals now, and since the call began
@@ -58,31 +58,32 @@ void oorl_take(void) {
         __builtin_trap();
 }
 
-// Some of the bytes may be unwritten, as padding is in a struct.
-void oorl_read(byte *at, uint64_t size, const struct variables *variables) {
+// Some of the bytes may be unwritten, as padding is in a struct. ``address``: that is what is read.
+void oorl_read(byte *at, uint64_t size, int address, const struct variables *variables) {
     const byte *marks = marks_of(at, size);
     if (!marks) {
         check_variables(at, size, variables, 0);
         return;
     }
-    byte all = BOTH, any = 0;
+    byte all = ROOM, any = 0;
     for (uint64_t k = 0; k < size; k++)
         all &= marks[k], any |= marks[k];
-    if (size && (!(all & ROOM) || (oorl_memory.strict && !(any & WRITTEN))))
+    int strange = !(any & WRITTEN) || (any & POINTER && !address);
+    if (size && (!all || (oorl_memory.strict && strange)))
         __builtin_trap();
 }
 
-void oorl_write(byte *at, uint64_t size, const struct variables *variables) {
+void oorl_write(byte *at, uint64_t size, int address, const struct variables *variables) {
     byte *marks = marks_of(at, size);
     if (!marks) {
         check_variables(at, size, variables, 1);
         return;
     }
     check_room(marks, size);
-    memset(marks, BOTH, size);
+    memset(marks, ROOM | WRITTEN | (address ? POINTER : 0), size);
 }
 
-// A copy carries along what was not yet written.
+// A copy carries along what was not yet written, and addresses.
 void oorl_copy(byte *to, byte *from, uint64_t size, const struct variables *variables) {
     if (!size)
         return;
@@ -99,7 +100,7 @@ void oorl_copy(byte *to, byte *from, uint64_t size, const struct variables *vari
     if (source)
         memmove(target, source, size);
     else
-        memset(target, BOTH, size);
+        memset(target, ROOM | WRITTEN, size);
 }
 
 void oorl_begin(void) {

@@ -36,7 +36,7 @@ class Memory:
 
     def prepare(self, blocks: int, fill: int, shift: int, strict: bool) -> None:
         """Before calls: the address of the blocks left, the byte that fills locals, how far these are shifted, and
-        whether it is a trap to read what was never written.
+        whether it is a trap to read what was never written, or an address as anything else.
         """
         state = self.state
         state.blocks, state.fill, state.first, state.strict = blocks, fill, LOCALS + shift, strict
