@@ -3,7 +3,7 @@
 Every block takes one unit from a tank and traps when it is empty: whether a call ends does not depend on the machine
 or its load. Every access to memory is checked first (``memory.c``): it must lie in a buffer, a local or a variable of
 the text; what it reads must have been written, and as an address only if it is read as one. For undef and poison stands
-what fills memory. A result that rests on any of these may come out the same here however often, and otherwise elsewhere.
+what fills memory. A result that rests on any of these may come out the same however often here, otherwise elsewhere.
 """
 
 from __future__ import annotations
