@@ -72,7 +72,8 @@ class Run:
 class Harness:
     """Calls functions of one signature on a fixed list of inputs.
 
-    ``strict``: guarded copies trap where they read what was never written; else such reads differ between fills.
+    ``strict``: guarded copies trap where they read what was never written, or an address as anything else; where not,
+    what such reads give differs between fills.
     """
 
     def __init__(

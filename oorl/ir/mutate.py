@@ -120,7 +120,7 @@ def binary_swap(_: Listing, at: Instruction) -> Iterator[Edit]:
     """Another arithmetic operation on the same operands; flags that it may carry stay: their absence would show."""
     if found := BINARY_TEXT.match(at.text):
         for other in _BINARY_SWAPS.get(found[1], ()):
-            if other == "shl" and re.fullmatch(r"-?\d+", found[5]) and not 0 <= int(found[5]) < int(found[3][1:]):
+            if other == "shl" and re.fullmatch(r"-?\d+", found[5]) and not _shifts(int(found[5]), found[3][1:]):
                 continue
             flags = found[2] if any({found[1], other} <= family for family in _SAME_FLAGS) else ""
             yield Edit("binary_swap", at.line, at.with_text(f"{other} {flags}{found[3]} {found[4]}, {found[5]}"))
@@ -163,9 +163,14 @@ def _constants(operator: str, at: Instruction, change: Callable[[int], tuple[int
     shift = re.match(rf"(?:shl|lshr|ashr) {FLAGS}i(\d+) ", at.text)
     for found in _INTEGER.finditer(at.text):
         for value in change(int(found[0])):
-            if shift and found.end() == len(at.text) and not 0 <= value < int(shift[1]):
-                continue  # such a shift has no value, and its code takes whatever lies in a register
+            if shift and found.end() == len(at.text) and not _shifts(value, shift[1]):
+                continue
             yield Edit(operator, at.line, at.with_text(at.text[: found.start()] + str(value) + at.text[found.end() :]))
+
+
+def _shifts(amount: int, width: str) -> bool:
+    """Whether a shift by so much has a value; else its code takes whatever lies in a register."""
+    return 0 <= amount < int(width)
 
 
 def phi_constant(_: Listing, at: Instruction) -> Iterator[Edit]:
